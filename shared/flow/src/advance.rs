@@ -1,0 +1,1 @@
+//! advance: watermark forward, windows closed, one checkpoint created.

@@ -1,0 +1,1 @@
+//! combine: decoded rows → partial aggregates per key and window slice.

@@ -1,0 +1,1 @@
+//! emit: results of one committed epoch → sinks, replayable with the same ids.

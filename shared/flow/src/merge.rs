@@ -1,0 +1,1 @@
+//! merge: new segments of all logs → open state, in a fixed order.

@@ -1,0 +1,201 @@
+//! The ports of the six verbs: what the verbs need of the world and of the queries.
+//!
+//! The verbs' decisions are pure; whatever reads a clock, a disk or a network is behind one of
+//! these traits or behind [`tidemill_model::store::Store`].
+
+use arrow::array::RecordBatch;
+use arrow::datatypes::SchemaRef;
+use async_trait::async_trait;
+use tidemill_model::{
+    Block, DeadLetter, Epoch, EventMs, Fingerprint, LogId, Position, Segment, WallMs,
+};
+
+use crate::decode::Decoded;
+
+/// Ingest's share of all queries of one pipeline: filter, projection, lookup join, partial
+/// aggregation. Pure: the same records and `seen` give the same blocks.
+pub trait Combine: Send {
+    /// Combines the decoded records into one block per query stage that has rows.
+    ///
+    /// `seen` is the newest pipeline watermark that this process knows of: rows that are already
+    /// behind it are shipped one by one with their raw bytes, because they may be late. It decides
+    /// the shape of what is shipped and never what counts: advance is the only judge.
+    fn combine(
+        &mut self,
+        log: &LogId,
+        decoded: &Decoded,
+        seen: Option<EventMs>,
+    ) -> Result<Vec<Block>, QueryError>;
+}
+
+/// Advance's share of all queries of one pipeline: the open windows.
+///
+/// A deterministic fold: the same calls in the same order give the same bytes, on any machine.
+/// One tick calls `merge` for each new segment in (log id, position) order, then `settle` once,
+/// then `close` once (perhaps at a watermark lowered by `clip`).
+pub trait OpenState: Send {
+    /// Merges one segment's blocks. `closed` is the previous checkpoint's watermark, the judge of
+    /// lateness: a row is late for each of its windows that had closed there.
+    fn merge(
+        &mut self,
+        log: &LogId,
+        segment: &Segment,
+        closed: Option<EventMs>,
+    ) -> Result<(), QueryError>;
+
+    /// Ends the tick's merging: sessions join all fragments of the tick with each other and with
+    /// the open sessions, and only then are judged against `closed`.
+    fn settle(&mut self, closed: Option<EventMs>) -> Result<(), QueryError>;
+
+    /// The greatest watermark at or below `watermark` at which closing gives at most `rows_max`
+    /// result rows, but always at least one window's end.
+    fn clip(&self, watermark: EventMs, rows_max: usize) -> EventMs;
+
+    /// Closes every window with end + grace at or below `watermark` and computes its results.
+    /// `at` is what `now()` means. Also hands over what `merge` and `settle` found late.
+    fn close(&mut self, watermark: Option<EventMs>, at: WallMs) -> Result<Closed, QueryError>;
+
+    /// The least watermark that closes every window that is open now; `None` when none is open.
+    fn last_close(&self) -> Option<EventMs>;
+
+    /// The open state, and passes it through its own encoding: afterwards this state is what
+    /// `restore` makes of the answer, so that a warm process and a cold one stay equal bit for
+    /// bit. Call it exactly at the checkpoints that name a snapshot.
+    fn snapshot(&mut self) -> Result<Vec<StatePart>, QueryError>;
+
+    /// Replaces the state by a snapshot's.
+    fn restore(&mut self, parts: Vec<StatePart>) -> Result<(), QueryError>;
+
+    /// Makes the state empty, as it was before the first epoch.
+    fn clear(&mut self);
+
+    /// Schema of a state part's batch (see [`StatePart`]); `None` for a query this pipeline does
+    /// not have.
+    fn part_schema(&self, query: Fingerprint, stage: u16) -> Option<SchemaRef>;
+
+    /// The queries with their fingerprints, in name order.
+    fn queries(&self) -> Vec<(String, Fingerprint)>;
+
+    /// What is open, for people and metrics.
+    fn open_windows(&self) -> Vec<OpenWindows>;
+}
+
+/// Part of a snapshot: rows of one stage of one query.
+#[derive(Debug, Clone, PartialEq)]
+pub struct StatePart {
+    /// The query.
+    pub query: Fingerprint,
+    /// The stage.
+    pub stage: u16,
+    /// Rows of open state.
+    pub batch: RecordBatch,
+}
+
+/// What one tick's closing gave.
+#[derive(Debug, Clone, Default)]
+pub struct Closed {
+    /// Result rows, by query name order, already sorted: row n of a query's batch has the id
+    /// `{query}/{epoch}/{n}`.
+    pub results: Vec<QueryResults>,
+    /// Rows that were late, for the queries that want them as dead letters.
+    pub late: Vec<DeadLetter>,
+    /// (row, window) pairs that were late, over all queries.
+    pub late_rows: u64,
+}
+
+/// One query's results of one epoch.
+#[derive(Debug, Clone)]
+pub struct QueryResults {
+    /// The query's name.
+    pub query: String,
+    /// Windows closed.
+    pub windows: u64,
+    /// The rows, sorted; may be empty (HAVING).
+    pub batch: RecordBatch,
+}
+
+/// What a query keeps open.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OpenWindows {
+    /// The query's name.
+    pub query: String,
+    /// Open windows (for sessions: open sessions).
+    pub windows: u64,
+    /// Groups over all open slices.
+    pub groups: u64,
+    /// Start of the oldest open window.
+    pub oldest: Option<EventMs>,
+    /// Bytes held, about.
+    pub bytes: u64,
+}
+
+/// Why a query could not do its part. No retry helps: the pipeline stops, nothing is lost.
+#[derive(Debug, thiserror::Error)]
+pub enum QueryError {
+    /// The engine failed (a cast of a literal, an overflow, out of memory).
+    #[error("query `{query}` failed. reason=`{reason}`")]
+    Failed {
+        /// The query.
+        query: String,
+        /// What the engine said.
+        reason: String,
+    },
+    /// Stored state is not what this query's fingerprint promises.
+    #[error("stored state of query `{query}` cannot be read. reason=`{reason}`")]
+    State {
+        /// The query.
+        query: String,
+        /// What was found.
+        reason: String,
+    },
+}
+
+/// Whether a source has more records than its log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Drained {
+    /// Nothing lies after the position.
+    Yes,
+    /// Something does.
+    No,
+    /// Nobody can tell.
+    Unknown,
+}
+
+/// Tells whether a source is drained. Asked only for logs that look idle.
+#[async_trait]
+pub trait Source: Send + Sync {
+    /// Whether `log`'s source has nothing after `position`.
+    async fn drained(&self, log: &LogId, position: Position) -> Drained;
+}
+
+/// Results and dead letters of one epoch, on their way to one sink.
+#[derive(Debug, Clone)]
+pub struct Emission {
+    /// The epoch.
+    pub epoch: Epoch,
+    /// Result rows; row n of a query's batch has the id `{query}/{epoch}/{n}`.
+    pub results: Vec<QueryResults>,
+    /// Dead letters; letter n has the id `dead/{epoch}/{n}`.
+    pub dead_letters: Vec<DeadLetter>,
+}
+
+/// Where results go. An epoch may be emitted twice, always with the same rows and ids.
+#[async_trait]
+pub trait Sink: Send {
+    /// Goes back to what [`Sink::emit`] answered for the last epoch that was marked as emitted;
+    /// `None`: nothing was ever emitted. Called once, before the first `emit`.
+    async fn restore(&mut self, state: Option<&[u8]>) -> Result<(), SinkError>;
+
+    /// Emits one epoch durably, and answers what `restore` needs to go on after it.
+    async fn emit(&mut self, emission: &Emission) -> Result<Vec<u8>, SinkError>;
+}
+
+/// Why a sink did not take an epoch.
+#[derive(Debug, thiserror::Error)]
+#[error("sink `{sink}` is down. reason=`{reason}`")]
+pub struct SinkError {
+    /// The sink's name.
+    pub sink: String,
+    /// What it said, and what to do.
+    pub reason: String,
+}

@@ -1,0 +1,1 @@
+//! time: clocks, watermark, idleness: pure decisions over facts.

@@ -1,0 +1,5 @@
+//! The pipeline file.
+
+mod pipeline;
+
+pub use pipeline::*;

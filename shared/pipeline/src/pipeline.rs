@@ -1,0 +1,212 @@
+//! A checked pipeline. Only [`crate::check`] makes one, so past it no code asks whether a name
+//! exists or a duration makes sense. SQL is still text here; `plan` reads it.
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use tidemill_model::ColumnType;
+
+/// A pipeline file after all checks but those of its SQL.
+#[derive(Debug, Clone)]
+pub struct Pipeline {
+    /// The file, for messages that point into it.
+    pub file: SourceFile,
+    /// Name: prefix of every key in the state table.
+    pub name: String,
+    /// Streams by name; at least one.
+    pub streams: BTreeMap<String, Stream>,
+    /// Static lookup tables by name.
+    pub tables: BTreeMap<String, Table>,
+    /// Queries by name; at least one.
+    pub queries: BTreeMap<String, Query>,
+    /// Sinks by name.
+    pub sinks: BTreeMap<String, Sink>,
+    /// `[state] segment_ttl`: how long segments live, milliseconds.
+    pub segment_ttl_ms: i64,
+}
+
+/// A text file and its name.
+#[derive(Debug, Clone)]
+pub struct SourceFile {
+    /// As the user named it.
+    pub name: String,
+    /// The whole text, before `${VAR}` is expanded.
+    pub text: Arc<str>,
+}
+
+/// A checked `[streams.NAME]`.
+#[derive(Debug, Clone)]
+pub struct Stream {
+    /// Its name.
+    pub name: String,
+    /// Format of its records.
+    pub format: Format,
+    /// Columns in the file's order; at least one; names are unique and none begins with `__`.
+    pub columns: Vec<Column>,
+    /// What tells the event time.
+    pub event_time: EventTime,
+    /// How far behind the newest event the watermark stays, milliseconds, ≥ 0.
+    pub out_of_orderness_ms: i64,
+    /// Silence after which a drained log is idle, milliseconds, > 0.
+    pub idle_after_ms: i64,
+    /// How far ahead of its arrival an event may be, milliseconds, ≥ 0.
+    pub max_future_ms: i64,
+    /// `idle = "assume"`: a silent log is idle although nobody can tell whether it is drained.
+    pub assume_idle: bool,
+}
+
+/// Format of a stream's records.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Format {
+    /// One JSON object a record.
+    Json,
+    /// One line of comma-separated values a record.
+    Csv,
+}
+
+/// A column of a stream.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Column {
+    /// Name in SQL.
+    pub name: String,
+    /// Type.
+    pub data_type: ColumnType,
+    /// Where the value is in a JSON record: member names from the outside in; `[name]` unless the
+    /// file says `path = "user.id"`. In CSV, one element: the header's name.
+    pub path: Vec<String>,
+}
+
+/// What tells a record's event time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum EventTime {
+    /// The column of this index, a timestamp.
+    Column(usize),
+    /// The arrival time, which SQL knows as the column `arrival_time` of every stream.
+    Arrival,
+}
+
+/// A checked `[tables.NAME]`.
+#[derive(Debug, Clone)]
+pub struct Table {
+    /// Its name.
+    pub name: String,
+    /// The file, made absolute relative to the pipeline file's folder. It exists.
+    pub path: PathBuf,
+    /// Its format.
+    pub format: TableFormat,
+    /// Declared columns; `None`: those of the file (CSV: every column a string unless all its
+    /// values are numbers; JSON lines and Parquet: inferred).
+    pub columns: Option<Vec<Column>>,
+    /// Where `file = …` stands in the pipeline file.
+    pub span: Range<usize>,
+}
+
+/// Format of a static table.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TableFormat {
+    /// CSV with a header line.
+    Csv,
+    /// One JSON object a line.
+    JsonLines,
+    /// Parquet.
+    Parquet,
+}
+
+/// A checked `[queries.NAME]`.
+#[derive(Debug, Clone)]
+pub struct Query {
+    /// Its name.
+    pub name: String,
+    /// Its SQL, `${VAR}` not expanded (SQL may hold `$`).
+    pub sql: String,
+    /// Where each byte of `sql` stands in the pipeline file.
+    pub sql_at: SqlPlace,
+    /// How long after its end a window stays open, milliseconds, ≥ 0.
+    pub grace_ms: i64,
+    /// What becomes of late rows.
+    pub late: Late,
+    /// The sink its results go to; `None`: wherever `run` sends them.
+    pub sink: Option<String>,
+}
+
+/// Where a query's SQL stands in its file.
+#[derive(Debug, Clone, Default)]
+pub struct SqlPlace {
+    /// The whole value with its quotes, as bytes of the file.
+    pub value: Range<usize>,
+    /// For each byte of the SQL the byte of the file that it came from (strings with escapes make
+    /// this uneven); one more entry for the end.
+    pub bytes: Vec<usize>,
+}
+
+/// What becomes of late rows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Late {
+    /// Counted and dropped.
+    Drop,
+    /// Counted and sent to the dead-letter sink. The default.
+    DeadLetter,
+}
+
+/// A checked `[sinks.NAME]`.
+#[derive(Debug, Clone)]
+pub struct Sink {
+    /// Its name.
+    pub name: String,
+    /// What it is.
+    pub kind: SinkKind,
+}
+
+/// Kinds of sink.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum SinkKind {
+    /// A file per query in `--output`.
+    File {
+        /// Format of the file.
+        format: FileFormat,
+    },
+    /// Standard output, JSON lines.
+    Stdout,
+    /// A DynamoDB table.
+    DynamoDb {
+        /// Its name.
+        table: String,
+    },
+    /// A Kinesis stream.
+    Kinesis {
+        /// Its name.
+        stream: String,
+    },
+    /// An SQS queue.
+    Sqs {
+        /// Its URL.
+        queue_url: String,
+    },
+    /// Objects in S3, one an epoch.
+    S3 {
+        /// The bucket.
+        bucket: String,
+        /// Prefix of the objects' keys.
+        prefix: String,
+        /// Format of the objects.
+        format: FileFormat,
+    },
+    /// A Kafka topic.
+    Kafka {
+        /// `host:port`, separated by commas.
+        bootstrap_servers: String,
+        /// The topic.
+        topic: String,
+    },
+}
+
+/// Format of a result file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FileFormat {
+    /// One JSON object a line.
+    JsonLines,
+    /// Parquet.
+    Parquet,
+}
