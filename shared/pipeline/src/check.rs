@@ -38,16 +38,16 @@ pub(crate) fn check(
     let ttl = Bounds { least_ms: SEGMENT_TTL_MIN_MS, default_ms: SEGMENT_TTL_MS };
     name::check_names(&raw, errors);
     require_sections(&raw, errors);
-    let sink_names: Vec<&str> = raw.sinks.iter().map(|sink| sink.name.as_str()).collect();
+    let sink_names: Vec<&str> = raw.sinks.items().iter().map(|sink| sink.name.as_str()).collect();
     Pipeline {
         file: file.clone(),
         name: name::pipeline_name(&raw.name, errors),
         segment_ttl_ms: duration::check(&raw.segment_ttl, "`segment_ttl`", ttl, errors),
         dead_letter_sink: sink::reference(&raw.dead_letters, &sink_names, "dead letters", errors),
-        streams: each(&raw.streams, |stream| stream::check(stream, errors)),
-        tables: each(&raw.tables, |table| table::check(table, base_dir, errors)),
-        queries: each(&raw.queries, |query| query::check(query, &sink_names, errors)),
-        sinks: each(&raw.sinks, |sink| sink::check(sink, errors)),
+        streams: each(raw.streams.items(), |stream| stream::check(stream, errors)),
+        tables: each(raw.tables.items(), |table| table::check(table, base_dir, errors)),
+        queries: each(raw.queries.items(), |query| query::check(query, &sink_names, errors)),
+        sinks: each(raw.sinks.items(), |sink| sink::check(sink, errors)),
     }
 }
 
@@ -58,14 +58,19 @@ fn each<R, C>(raw: &[Named<R>], mut check: impl FnMut(&Named<R>) -> C) -> BTreeM
 fn require_sections(raw: &RawPipeline, errors: &mut Vec<PipelineError>) {
     let mut missing = |what: &str, help: &str| {
         let message = format!("the pipeline has no {what}");
-        errors.push(PipelineError::new(code::MISSING_SECTION, message).help(help));
+        let error = PipelineError::new(code::MISSING_SECTION, message);
+        errors.push(error.at(0..0, format!("no {what} in this file")).help(help));
     };
-    if raw.streams.is_empty() {
+    if is_none_given(&raw.streams) {
         missing("stream", "describe where events come from in a section `[streams.NAME]`");
     }
-    if raw.queries.is_empty() {
+    if is_none_given(&raw.queries) {
         missing("query", "say what to compute in a section `[queries.NAME]`");
     }
+}
+
+fn is_none_given<T>(field: &Field<Vec<T>>) -> bool {
+    !matches!(field, Field::Wrong) && field.items().is_empty()
 }
 
 /// The value of a field that must be there; `None` when it is not, which is then reported.

@@ -127,8 +127,10 @@ impl PipelineError {
     /// The file that the places are in. [`PipelineErrors::new`] does this for each of its errors.
     pub fn in_file(mut self, file: &SourceFile) -> PipelineError {
         for (bytes, _) in &mut self.labels {
-            bytes.start = bytes.start.min(file.text.len());
-            bytes.end = bytes.end.clamp(bytes.start, file.text.len());
+            // A place behind the last line break would be shown without its line.
+            let last = file.text.trim_end_matches(['\r', '\n']).len();
+            bytes.start = bytes.start.min(last);
+            bytes.end = bytes.end.clamp(bytes.start, last);
         }
         self.file = Some(file.clone());
         self

@@ -50,6 +50,13 @@ impl<T> Field<T> {
     }
 }
 
+impl<T> Field<Vec<T>> {
+    /// What is in the list; nothing when there is none.
+    pub(crate) fn items(&self) -> &[T] {
+        self.given().map_or(&[], |given| &given.value)
+    }
+}
+
 /// Something that the user named: `[streams.NAME]`, or a column.
 #[derive(Debug)]
 pub(crate) struct Named<T> {
@@ -64,10 +71,10 @@ pub(crate) struct RawPipeline {
     pub(crate) name: Field<String>,
     pub(crate) dead_letters: Field<String>,
     pub(crate) segment_ttl: Field<String>,
-    pub(crate) streams: Vec<Named<RawStream>>,
-    pub(crate) tables: Vec<Named<RawTable>>,
-    pub(crate) queries: Vec<Named<RawQuery>>,
-    pub(crate) sinks: Vec<Named<RawSink>>,
+    pub(crate) streams: Field<Vec<Named<RawStream>>>,
+    pub(crate) tables: Field<Vec<Named<RawTable>>>,
+    pub(crate) queries: Field<Vec<Named<RawQuery>>>,
+    pub(crate) sinks: Field<Vec<Named<RawSink>>>,
 }
 
 #[derive(Debug)]
@@ -122,30 +129,41 @@ pub(crate) fn read(
         errors.push(PipelineError::new(code::TOO_LARGE, message).help(help));
         return None;
     }
-    let document = match DeTable::parse(text) {
-        Ok(document) => document.into_inner(),
+    match DeTable::parse(text) {
+        Ok(document) => Some(pipeline(document.get_ref(), &mut Reader { text, env, errors })),
         Err(e) => {
-            let message = format!("this is not TOML: {}", e.message());
-            let help = "mind the quotes around text, and the `=` between a key and its value";
-            errors.push(
-                PipelineError::new(code::SYNTAX, message)
-                    .at(e.span().unwrap_or_default(), "here")
-                    .help(syntax_help(e.message()).unwrap_or(help)),
-            );
-            return None;
+            errors.push(syntax_error(text, e.message(), e.span()));
+            None
         }
-    };
-    Some(pipeline(&document, &mut Reader { text, env, errors }))
+    }
 }
 
-fn syntax_help(message: &str) -> Option<&'static str> {
-    message.starts_with("duplicate key").then_some("keep one of the two")
+fn syntax_error(text: &str, message: &str, at: Option<Range<usize>>) -> PipelineError {
+    let helps = [
+        ("duplicate key", "keep one of the two"),
+        ("string values must be quoted", "write a value after the `=`; text goes in double quotes"),
+        ("cannot extend value", "give the section another name, or remove the value"),
+        ("invalid multi-line", "end the text with three quotes, as it began"),
+        ("invalid basic string", "end the text with a double quote, as it began"),
+    ];
+    let help = helps.iter().find(|(start, _)| message.starts_with(start)).map(|(_, help)| *help);
+    let message = message.strip_suffix(", expected literal string").unwrap_or(message);
+    let error = PipelineError::new(code::SYNTAX, format!("this is not TOML: {message}"))
+        .help(help.unwrap_or("a line is `key = value`, `[section]` or `# comment`"));
+    let Some(at) = at else { return error };
+    // A text that is never closed ends with the file; its beginning is what helps.
+    let opened = ["\"\"\"", "'''"].iter().filter_map(|quotes| text.rfind(quotes)).max();
+    match opened.filter(|_| at.start == text.len() && message.starts_with("invalid multi-line")) {
+        Some(opened) => error.at(opened..opened + 3, "opened here, never closed"),
+        None => error.at(at, "here"),
+    }
 }
 
 fn pipeline(root: &DeTable<'_>, reader: &mut Reader<'_>) -> RawPipeline {
     let top = Section::new(Kind::Top, "");
     reader.refuse_unknown_keys(root, &top);
-    let segment_ttl = match root.get("state").map(|value| (value.span(), value.get_ref())) {
+    let state = reader::entry(root, Kind::Top, "state");
+    let segment_ttl = match state.map(|(_, value)| (value.span(), value.get_ref())) {
         None => Field::Absent,
         Some((_, DeValue::Table(state))) => {
             let section = Section::new(Kind::State, "");

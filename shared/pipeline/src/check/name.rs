@@ -20,10 +20,10 @@ const QUERY_NAMES_RESERVED: &[&str] = &["dead_letters", "dead"];
 
 /// Checks every name but the pipeline's own.
 pub(super) fn check_names(raw: &RawPipeline, errors: &mut Vec<PipelineError>) {
-    let streams = places(&raw.streams, Kind::Stream);
-    let tables = places(&raw.tables, Kind::Table);
-    let queries = places(&raw.queries, Kind::Query);
-    let sinks = places(&raw.sinks, Kind::Sink);
+    let streams = places(raw.streams.items(), Kind::Stream);
+    let tables = places(raw.tables.items(), Kind::Table);
+    let queries = places(raw.queries.items(), Kind::Query);
+    let sinks = places(raw.sinks.items(), Kind::Sink);
     for place in [&streams, &tables, &queries, &sinks].into_iter().flatten() {
         let what = place.kind.singular();
         identifier(place.name, what, place.at.clone(), false, errors);

@@ -90,28 +90,24 @@ fn event_time(
         );
         return EventTime::Arrival;
     };
-    if !columns[index].data_type.is_timestamp() {
-        let declared = raw.value.columns.given().and_then(|columns| columns.value.get(index));
+    let declared = raw.value.columns.items().get(index);
+    let data_type = declared.and_then(|column| column.value.data_type.given());
+    // A type that cannot be read has been reported already.
+    let readable = data_type.filter(|given| column::read_type(&given.value).is_ok());
+    if let Some(declared) = readable.filter(|_| !columns[index].data_type.is_timestamp()) {
         let message = format!("column `{wanted}` of stream `{stream}` is no timestamp");
-        let mut error = PipelineError::new(code::NOT_A_TIMESTAMP, message)
-            .at(given.at.clone(), "must be a timestamp")
-            .help(format!(
-                "declare `{wanted}` as `timestamp` (text), `timestamp_s`, `timestamp_ms` or \
-                 `timestamp_us` (numbers), or write `event_time = \"{ARRIVAL}\"`"
-            ));
-        if let Some(data_type) = declared.and_then(|column| column.value.data_type.given()) {
-            error = error.at(data_type.at.clone(), "declared here");
-        }
-        // A column whose type could not be read has been reported already.
-        if declared.is_none_or(|column| is_known_type(column)) {
-            errors.push(error);
-        }
+        let help = format!(
+            "declare `{wanted}` as `timestamp` (text), `timestamp_s`, `timestamp_ms` or \
+             `timestamp_us` (numbers), or write `event_time = \"{ARRIVAL}\"`"
+        );
+        errors.push(
+            PipelineError::new(code::NOT_A_TIMESTAMP, message)
+                .at(given.at.clone(), "must be a timestamp")
+                .at(declared.at.clone(), "declared here")
+                .help(help),
+        );
     }
     EventTime::Column(index)
-}
-
-fn is_known_type(column: &Named<crate::raw::RawColumn>) -> bool {
-    column.value.data_type.given().is_some_and(|given| column::read_type(&given.value).is_ok())
 }
 
 fn event_time_help(columns: &[Column]) -> String {

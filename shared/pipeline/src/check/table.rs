@@ -28,7 +28,7 @@ pub(super) fn check(
 
     let format = match table.format.given() {
         Some(given) => choose(given, &format!("`format` of {owner}"), &FORMATS, errors),
-        None => file.and_then(|file| {
+        None => file.filter(|file| !file.value.is_empty()).and_then(|file| {
             let format = format_of(&file.value);
             if format.is_none() {
                 let message =

@@ -48,7 +48,7 @@ fn folder() -> tempfile::TempDir {
 fn render(error: &dyn miette::Diagnostic) -> String {
     let mut out = String::new();
     GraphicalReportHandler::new_themed(GraphicalTheme::unicode_nocolor())
-        .with_width(100)
+        .with_wrap_lines(false)
         .render_report(&mut out, error)
         .unwrap();
     out.lines().map(|line| line.trim_end().to_owned() + "\n").collect()
@@ -408,6 +408,39 @@ proptest! {
         text.remove(at);
         if let Err(errors) = parse("p.toml", &text, Path::new("/nonexistent"), &env) {
             render(&errors);
+        }
+    }
+}
+
+#[test]
+fn a_key_of_very_many_parts_is_an_error_not_a_crash() {
+    let parts = "a.".repeat(50_000);
+    for text in
+        [format!("{parts}a = 1"), format!("[{parts}a]"), "a = ".to_owned() + &"[".repeat(50_000)]
+    {
+        let errors = parse("p.toml", &text, Path::new(""), &env).unwrap_err();
+        let codes: Vec<_> = errors.iter().map(PipelineError::code).collect();
+        assert_eq!(codes, [code::SYNTAX]);
+    }
+}
+
+/// The reference's example is complete, and the reference knows every key.
+#[test]
+fn the_reference_is_right() {
+    let reference = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/pipeline-file.md");
+    let reference = fs::read_to_string(reference).unwrap();
+    let example = reference.split("```toml\n").nth(1).and_then(|rest| rest.split("```").next());
+    let folder = folder();
+    parse("pipeline.toml", example.unwrap(), folder.path(), &env).unwrap();
+    use crate::raw::section::Kind;
+    for kind in
+        [Kind::Top, Kind::State, Kind::Stream, Kind::Table, Kind::Query, Kind::Sink, Kind::Column]
+    {
+        for key in kind.keys() {
+            let is_there = [format!("`{key}`"), format!("[{key}]"), format!("[{key}.NAME]")]
+                .iter()
+                .any(|spelt| reference.contains(spelt));
+            assert!(is_there, "the reference does not explain `{key}`");
         }
     }
 }

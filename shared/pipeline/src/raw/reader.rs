@@ -1,5 +1,6 @@
 //! Reads fields out of the spanned TOML document, and goes on after every mistake.
 
+use std::borrow::Cow;
 use std::ops::Range;
 
 use toml::Spanned;
@@ -43,7 +44,7 @@ impl Reader<'_> {
         let found = type_name(found);
         self.errors.push(
             PipelineError::new(code::WRONG_TYPE, format!("{what} is {found}, not {wanted}"))
-                .at(at, format!("{found}"))
+                .at(at, found)
                 .help(help),
         );
     }
@@ -83,7 +84,7 @@ impl Reader<'_> {
         key: &str,
         help: impl Fn(&DeValue<'_>) -> String,
     ) -> Field<String> {
-        let Some((key_at, value)) = entry(table, key) else { return Field::Absent };
+        let Some((key_at, value)) = entry(table, section.kind, key) else { return Field::Absent };
         match value.get_ref() {
             DeValue::String(text) => match self.expanded(text, value.span()) {
                 Some(text) => Field::Given(Given { key: key_at, at: value.span(), value: text }),
@@ -103,7 +104,7 @@ impl Reader<'_> {
         table: &DeTable<'_>,
         section: &Section,
     ) -> Field<(String, SqlPlace)> {
-        let Some((key, value)) = entry(table, "sql") else { return Field::Absent };
+        let Some((key, value)) = entry(table, section.kind, "sql") else { return Field::Absent };
         let at = value.span();
         match value.get_ref() {
             DeValue::String(_) => {
@@ -125,28 +126,31 @@ impl Reader<'_> {
         root: &DeTable<'_>,
         kind: Kind,
         read: impl Fn(&mut Self, &DeTable<'_>, &Section) -> T,
-    ) -> Vec<Named<T>> {
+    ) -> Field<Vec<Named<T>>> {
         let plural = kind.plural();
         let help = format!("write a section `[{plural}.NAME]` for each {}", kind.singular());
-        let Some((_, value)) = entry(root, plural) else { return Vec::new() };
+        let Some((key, value)) = entry(root, Kind::Top, plural) else { return Field::Absent };
+        let at = value.span();
         let DeValue::Table(entries) = value.get_ref() else {
             let what = format!("`{plural}`");
-            self.wrong_type(&what, value.span(), value.get_ref(), "a group of sections", &help);
-            return Vec::new();
+            self.wrong_type(&what, at, value.get_ref(), "a group of sections", &help);
+            return Field::Wrong;
         };
         let mut sections = Vec::new();
+        let mut all_wrong = !entries.is_empty();
         for (name, value) in in_file_order(entries) {
             let DeValue::Table(table) = value.get_ref() else {
                 let what = format!("`{plural}.{name}`");
                 self.wrong_type(&what, value.span(), value.get_ref(), "a section", &help);
                 continue;
             };
+            all_wrong = false;
             let section = Section::new(kind, name.get_ref());
             self.refuse_unknown_keys(table, &section);
             let value = read(self, table, &section);
             sections.push(Named { name: name.get_ref().to_string(), at: name.span(), value });
         }
-        sections
+        if all_wrong { Field::Wrong } else { Field::Given(Given { key, at, value: sections }) }
     }
 
     /// `columns`, in the file's order.
@@ -156,7 +160,9 @@ impl Reader<'_> {
         section: &Section,
     ) -> Field<Vec<Named<RawColumn>>> {
         let help = "write `columns = { NAME = \"TYPE\", … }`";
-        let Some((key, value)) = entry(table, "columns") else { return Field::Absent };
+        let Some((key, value)) = entry(table, section.kind, "columns") else {
+            return Field::Absent;
+        };
         let at = value.span();
         let DeValue::Table(entries) = value.get_ref() else {
             let what = format!("`columns` of {section}");
@@ -176,6 +182,10 @@ impl Reader<'_> {
                     },
                     path: Field::Absent,
                 },
+                DeValue::Table(table) if is_nested_name(table) => {
+                    self.nested_name(name, table, &section);
+                    RawColumn { data_type: Field::Wrong, path: Field::Absent }
+                }
                 DeValue::Table(table) => {
                     self.refuse_unknown_keys(table, &section);
                     RawColumn {
@@ -184,7 +194,8 @@ impl Reader<'_> {
                     }
                 }
                 other => {
-                    self.wrong_type(&section.to_string(), value.span(), other, "a type", help);
+                    let help = format!("write `{name} = \"TYPE\"`, such as `{name} = \"int\"`");
+                    self.wrong_type(&section.to_string(), value.span(), other, "a type", &help);
                     RawColumn { data_type: Field::Wrong, path: Field::Absent }
                 }
             };
@@ -192,6 +203,25 @@ impl Reader<'_> {
             columns.push(Named { name: name.get_ref().to_string(), at: name_at, value: column });
         }
         Field::Given(Given { key, at, value: columns })
+    }
+
+    /// Refuses `user.id = "string"`, which TOML reads as a table `user` that has an `id`.
+    fn nested_name(
+        &mut self,
+        name: &Spanned<Cow<'_, str>>,
+        table: &DeTable<'_>,
+        section: &Section,
+    ) {
+        let inner = table.keys().next().map_or("", |key| key.get_ref().as_ref());
+        let message = format!("{section} has no `type`");
+        self.errors.push(
+            PipelineError::new(code::MISSING_KEY, message).at(name.span(), "no `type`").help(
+                format!(
+                    "for a member of a nested record, write \
+                     `{name}_{inner} = {{ type = \"TYPE\", path = \"{name}.{inner}\" }}`"
+                ),
+            ),
+        );
     }
 
     /// `text`, which stands at `at`, with its variables expanded; `None` when one is wrong.
@@ -224,14 +254,27 @@ impl Reader<'_> {
     }
 }
 
-fn entry<'t, 'i>(
+/// The value of `key`, with the key's place. A mistyped key, which has been refused as unknown,
+/// stands for the key that it means, so that its value is checked too and nothing seems missing.
+pub(super) fn entry<'t, 'i>(
     table: &'t DeTable<'i>,
+    kind: Kind,
     key: &str,
 ) -> Option<(Range<usize>, &'t Spanned<DeValue<'i>>)> {
-    table.get_key_value(key).map(|(key, value)| (key.span(), value))
+    let means_key = |typed: &str| kind.means(typed) == Some(key);
+    let found = table
+        .get_key_value(key)
+        .or_else(|| table.iter().find(|(typed, _)| means_key(typed.get_ref())));
+    found.map(|(key, value)| (key.span(), value))
 }
 
-type Entry<'t, 'i> = (&'t Spanned<std::borrow::Cow<'i, str>>, &'t Spanned<DeValue<'i>>);
+/// Whether a column is a table with other keys than a column's.
+fn is_nested_name(table: &DeTable<'_>) -> bool {
+    let has = |key: &str| entry(table, Kind::Column, key).is_some();
+    !table.is_empty() && !has("type") && !has("path")
+}
+
+type Entry<'t, 'i> = (&'t Spanned<Cow<'i, str>>, &'t Spanned<DeValue<'i>>);
 
 fn in_file_order<'t, 'i>(table: &'t DeTable<'i>) -> Vec<Entry<'t, 'i>> {
     let mut entries: Vec<_> = table.iter().collect();

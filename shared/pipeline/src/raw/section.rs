@@ -80,9 +80,15 @@ impl Kind {
         }
     }
 
+    /// The key that `typed`, which is none, probably means.
+    pub(crate) fn means(self, typed: &str) -> Option<&'static str> {
+        let is_key = self.keys().contains(&typed);
+        nearest(typed, self.keys().iter().copied()).filter(|_| !is_key)
+    }
+
     /// What to do about `key`, which this kind of section does not have.
     pub(crate) fn unknown_key_help(self, key: &str) -> String {
-        if let Some(meant) = nearest(key, self.keys().iter().copied()) {
+        if let Some(meant) = self.means(key) {
             return format!("did you mean `{meant}`?");
         }
         let home = Kind::ALL.into_iter().find(|kind| kind.keys().contains(&key));
