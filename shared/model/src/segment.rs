@@ -31,6 +31,7 @@ pub struct Segment {
     pub clock: Option<EventMs>,
     /// Bloom filter over a fixed sample of the records' positions (encoded by `flow::append`);
     /// empty when no record was sampled.
+    #[serde(with = "crate::bytes")]
     pub seen: Vec<u8>,
     /// Records that could not be decoded, or that no query may count.
     pub dead_letters: Vec<DeadLetter>,
@@ -51,5 +52,6 @@ pub struct Block {
     pub rows: u64,
     /// An Arrow IPC record batch without its schema (`codec::encode_batch`); the schema is the
     /// stage's, which the fingerprint covers.
+    #[serde(with = "crate::bytes")]
     pub batch: Vec<u8>,
 }

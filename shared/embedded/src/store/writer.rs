@@ -112,7 +112,7 @@ impl Writer {
     }
 
     /// Makes all changes in one transaction: one answer each.
-    fn commit(&self, changes: &[Change]) -> Vec<Answer> {
+    pub(super) fn commit(&self, changes: &[Change]) -> Vec<Answer> {
         let refused = |error: StoreError| vec![Err(error); changes.len()];
         let transaction = match self.begin() {
             Ok(transaction) => transaction,
