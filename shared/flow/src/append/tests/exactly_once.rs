@@ -160,15 +160,10 @@ proptest! {
             history.world.append(&mut appender, batch).unwrap();
         }
         history.world.assert_holds_each_once(&sources);
-        prop_assert!(history
-            .world
-            .store
-            .rows
-            .lock()
-            .unwrap()
-            .iter()
-            .filter(|((pk, _), _)| *pk == history.world.keys.log(&history.world.log))
-            .all(|(_, item)| item.bytes.len() <= 1_400 || decode_is_one_dead_letter(&item.bytes)));
+        for row in history.world.rows_of_log() {
+            let bytes = row.item.bytes;
+            prop_assert!(bytes.len() <= 1_400 || is_one_dead_letter(&bytes));
+        }
     }
 
     /// However the source is cut, the log holds the same records, and every second delivery is
@@ -190,7 +185,8 @@ proptest! {
     }
 }
 
-fn decode_is_one_dead_letter(bytes: &[u8]) -> bool {
+/// A large record keeps its first bytes even where this test has made segments smaller.
+fn is_one_dead_letter(bytes: &[u8]) -> bool {
     let segment = tidemill_codec::decode_segment(bytes).unwrap();
     segment.records == 1 && segment.dead_letters.len() == 1 && segment.blocks.is_empty()
 }
@@ -247,8 +243,7 @@ fn the_same_history_leaves_the_same_bytes() {
         run(async {
             world.appending(&mut world.appender(), &sources).await.unwrap();
         });
-        let rows = world.store.rows.lock().unwrap().clone();
-        rows
+        world.rows_of_log()
     };
     assert!(history().len() > 8);
     assert_eq!(history(), history());

@@ -88,16 +88,11 @@ fn segment_written_again_after_its_expiry_is_found_out() {
     let world = World::new();
     let mut appender = world.appender();
     world.append(&mut appender, &sources(0..5)).unwrap();
-    let expired = world.store.rows.lock().unwrap().clone();
+    let expired = world.rows_of_log();
     world.append(&mut appender, &sources(5..10)).unwrap();
     world.merge_through(0, at(2));
     world.expire_through(at(9));
-    world
-        .store
-        .rows
-        .lock()
-        .unwrap()
-        .extend(expired.into_iter().filter(|((pk, _), _)| *pk == world.keys.log(&world.log)));
+    world.restore(expired);
     let error = world.append(&mut world.appender(), &sources(5..12)).unwrap_err();
     assert!(matches!(error.failure, AppendFailure::Stuck(StuckCause::Damaged { .. })), "{error}");
 }
@@ -119,11 +114,11 @@ fn old_segment_that_outlived_newer_ones_is_not_the_tail() {
     let world = World::new();
     let mut appender = world.appender();
     world.append(&mut appender, &sources(0..5)).unwrap();
-    let first = world.store.rows.lock().unwrap().clone();
+    let first = world.rows_of_log();
     world.append(&mut appender, &sources(5..10)).unwrap();
     world.merge_through(0, at(9));
     world.expire_through(at(9));
-    world.store.rows.lock().unwrap().extend(first);
+    world.restore(first);
     let done = world.append(&mut world.appender(), &sources(5..12)).unwrap();
     assert_eq!((done.duplicates_skipped, done.records), (5, 2));
     assert_eq!(done.through, Some(at(11)));

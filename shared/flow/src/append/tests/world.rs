@@ -17,6 +17,7 @@ use tidemill_model::{
     Block, Checkpoint, DeadLetter, DeadReason, Epoch, EventMs, Fingerprint, LogEntry, LogId,
     LogProgress, Position, Segment, Totals, WallMs,
 };
+use tidemill_testkit::MemoryStore;
 
 use crate::append::{AppendError, AppendSettings, Appended, Appender, Registry};
 use crate::decode::{Decoded, RawBatch, RawRecord};
@@ -44,38 +45,23 @@ pub(super) enum Fault {
 }
 
 #[derive(Default)]
-pub(super) struct FaultyStore {
-    pub rows: Mutex<BTreeMap<(String, String), Item>>,
+pub(super) struct ScriptedStore {
+    /// What is stored, without faults.
+    pub inner: MemoryStore,
     pub faults: Mutex<VecDeque<Fault>>,
     pub now: AtomicI64,
     pub reads: AtomicUsize,
     pub puts: AtomicUsize,
 }
 
-impl FaultyStore {
-    fn write(&self, pk: &str, sk: &str, item: Item) -> Put {
-        let mut rows = self.rows.lock().unwrap();
-        let key = (pk.to_string(), sk.to_string());
-        if rows.contains_key(&key) {
-            return Put::AlreadyExists;
-        }
-        rows.insert(key, item);
-        Put::Created
-    }
-
-    fn of(&self, pk: &str) -> Vec<Row> {
-        let rows = self.rows.lock().unwrap();
-        let ours = rows.iter().filter(|((of, _), _)| of == pk);
-        ours.map(|((_, sk), item)| Row { sk: sk.clone(), item: item.clone() }).collect()
-    }
-
+impl ScriptedStore {
     pub(super) fn reads(&self) -> usize {
         self.reads.load(Ordering::SeqCst)
     }
 }
 
 #[async_trait]
-impl Store for FaultyStore {
+impl Store for ScriptedStore {
     async fn put_new(&self, pk: &str, sk: &str, item: Item) -> Result<Put, StoreError> {
         pause().await;
         self.puts.fetch_add(1, Ordering::SeqCst);
@@ -85,15 +71,15 @@ impl Store for FaultyStore {
             self.now.fetch_add(ms, Ordering::SeqCst);
         }
         let answer = match fault {
-            Fault::None | Fault::Slow(_) => Ok(self.write(pk, sk, item)),
+            Fault::None | Fault::Slow(_) => self.inner.put_new(pk, sk, item).await,
             Fault::Refused => Err(StoreError::Refused { reason: "test".to_string() }),
             Fault::LostRequest => Err(unknown()),
             Fault::LostAnswer => {
-                let _ = self.write(pk, sk, item);
+                let _ = self.inner.put_new(pk, sk, item).await;
                 Err(unknown())
             }
             Fault::Repeated => {
-                let _ = self.write(pk, sk, item);
+                let _ = self.inner.put_new(pk, sk, item).await;
                 Ok(Put::AlreadyExists)
             }
         };
@@ -104,18 +90,17 @@ impl Store for FaultyStore {
     async fn range(&self, pk: &str, from_sk: &str, limits: Limits) -> Result<Vec<Row>, StoreError> {
         pause().await;
         self.reads.fetch_add(1, Ordering::SeqCst);
-        let rows = self.of(pk).into_iter().filter(|row| row.sk.as_str() >= from_sk);
-        Ok(rows.take(limits.items).collect())
+        self.inner.range(pk, from_sk, limits).await
     }
 
     async fn last(&self, pk: &str) -> Result<Option<Row>, StoreError> {
         pause().await;
         self.reads.fetch_add(1, Ordering::SeqCst);
-        Ok(self.of(pk).pop())
+        self.inner.last(pk).await
     }
 
-    async fn expire(&self, _pk: &str, _sk: &str, _at: WallMs) -> Result<(), StoreError> {
-        Ok(())
+    async fn expire(&self, pk: &str, sk: &str, at: WallMs) -> Result<(), StoreError> {
+        self.inner.expire(pk, sk, at).await
     }
 }
 
@@ -167,7 +152,7 @@ pub(super) fn run<A>(task: impl Future<Output = A>) -> A {
 pub(super) struct Positions {
     /// How long each combine takes, by call; then none.
     pub takes_ms: VecDeque<i64>,
-    pub clock: Option<Arc<FaultyStore>>,
+    pub clock: Option<Arc<ScriptedStore>>,
 }
 
 impl Combine for Positions {
@@ -270,7 +255,7 @@ pub(super) fn decoded(log: &LogId, sources: &[Source]) -> Decoded {
 }
 
 pub(super) struct World {
-    pub store: Arc<FaultyStore>,
+    pub store: Arc<ScriptedStore>,
     pub keys: Keys,
     pub log: LogId,
     pub settings: AppendSettings,
@@ -344,15 +329,26 @@ impl World {
         appender.append(&self.log, &decoded, &mut combine, None, &self.clock()).await
     }
 
+    /// The log's items in key order.
+    pub(super) fn rows_of_log(&self) -> Vec<Row> {
+        let pk = self.keys.log(&self.log);
+        let rows = self.store.inner.rows().into_iter();
+        rows.filter(|(of, _)| *of == pk).map(|(_, row)| row).collect()
+    }
+
+    /// Puts items of the log back.
+    pub(super) fn restore(&self, rows: Vec<Row>) {
+        let pk = self.keys.log(&self.log);
+        rows.into_iter().for_each(|row| self.store.inner.overwrite(&pk, &row.sk, row.item));
+    }
+
     /// The log's segments in key order, after checking that each lies where it says.
     pub(super) fn segments(&self) -> Vec<Segment> {
-        let rows = self.store.of(&self.keys.log(&self.log)).into_iter();
+        let rows = self.rows_of_log().into_iter();
         rows.map(|row| {
             let segment = decode_segment(&row.item.bytes).unwrap();
             assert_eq!(row.sk, Keys::segment(segment.after));
-            assert_eq!(row.item.expires_at.map(|at| at.0 >= segment.appended_at.0 + TTL_MS), {
-                Some(true)
-            });
+            assert!(row.item.expires_at.unwrap() >= segment.appended_at.plus(TTL_MS));
             segment
         })
         .collect()
@@ -378,11 +374,8 @@ impl World {
 
     /// Deletes segments whose `through` is at or below `through`, as an expiry would.
     pub(super) fn expire_through(&self, through: Position) {
-        let expired: Vec<Position> =
-            self.segments().iter().filter(|s| s.through <= through).map(|s| s.after).collect();
-        let pk = self.keys.log(&self.log);
-        for after in expired {
-            self.store.rows.lock().unwrap().remove(&(pk.clone(), Keys::segment(after)));
+        for segment in self.segments().into_iter().filter(|segment| segment.through <= through) {
+            self.store.inner.delete(&self.keys.log(&self.log), &Keys::segment(segment.after));
         }
     }
 
@@ -409,7 +402,6 @@ impl World {
             totals: Totals::default(),
         };
         let item = Item { bytes: encode_checkpoint(&checkpoint), expires_at: None };
-        let put = self.store.write(&self.keys.checkpoint(), &Keys::epoch(Epoch(epoch)), item);
-        assert_eq!(put, Put::Created);
+        self.store.inner.overwrite(&self.keys.checkpoint(), &Keys::epoch(Epoch(epoch)), item);
     }
 }
