@@ -256,3 +256,6 @@ fn damaged(key: &[u8]) -> StoreError {
     let key = layout::shown(key);
     StoreError::Damaged { reason: format!("item `{key}` is not of this store's layout") }
 }
+
+#[cfg(test)]
+mod tests;
