@@ -168,7 +168,7 @@ impl Combine for Positions {
         let mut batch = Vec::new();
         for index in &decoded.records {
             let record = &decoded.raw.records[*index as usize];
-            let bytes = &decoded.raw.buffer[record.bytes.start as usize..record.bytes.end as usize];
+            let bytes = decoded.raw.bytes_of(*index as usize);
             batch.extend(record.position.as_bytes());
             batch.extend((bytes.len() as u32).to_le_bytes());
             batch.extend(bytes);
@@ -250,7 +250,7 @@ pub(super) fn decoded(log: &LogId, sources: &[Source]) -> Decoded {
         records: alive.iter().map(|(index, _)| *index).collect(),
         event_times: alive.iter().map(|(_, source)| EventMs(source.event_time)).collect(),
         dead: indexed().filter(|(_, s)| s.is_dead).map(|(index, s)| (index, letter(s))).collect(),
-        raw: Arc::new(RawBatch { buffer: Bytes::from(buffer), records }),
+        raw: Arc::new(RawBatch::new(Bytes::from(buffer), records)),
     }
 }
 
