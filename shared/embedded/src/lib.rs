@@ -1,1 +1,3 @@
-//!
+//! Ports for one machine: files and pipes in.
+
+pub mod input;
