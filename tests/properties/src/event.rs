@@ -54,20 +54,32 @@ impl Event {
         member("k", self.k.as_deref().map(text));
         member("g", self.g.map(|g| g.to_string()));
         member("i", self.i.map(|i| i.to_string()));
-        member("f", self.f.map(|f| match f.is_finite() {
-            true => format!("{f:?}"),
-            false => text(if f.is_nan() { "NaN" } else if f > 0.0 { "Infinity" } else { "-Infinity" }),
-        }));
+        member(
+            "f",
+            self.f.map(|f| match f.is_finite() {
+                true => format!("{f:?}"),
+                false => text(if f.is_nan() {
+                    "NaN"
+                } else if f > 0.0 {
+                    "Infinity"
+                } else {
+                    "-Infinity"
+                }),
+            }),
+        );
         member("s", self.s.as_deref().map(text));
         member("b", self.b.map(|b| b.to_string()));
         let date = |days: i32| {
             ScalarValue::Date32(Some(days)).cast_to(&DataType::Utf8).unwrap().to_string()
         };
         member("d", self.d.map(|d| text(&date(d))));
-        member("dec", self.dec.map(|cents| {
-            let sign = if cents < 0 { "-" } else { "" };
-            format!("{sign}{}.{:02}", cents.abs() / 100, cents.abs() % 100)
-        }));
+        member(
+            "dec",
+            self.dec.map(|cents| {
+                let sign = if cents < 0 { "-" } else { "" };
+                format!("{sign}{}.{:02}", cents.abs() / 100, cents.abs() % 100)
+            }),
+        );
         member("t", self.t.map(|t| t.to_string()));
         json.push('}');
         json

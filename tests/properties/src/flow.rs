@@ -172,7 +172,10 @@ pub fn close(
 ) -> Option<EventMs> {
     loop {
         let next = goal.map(|goal| state.clip(goal, rows_max));
-        assert!(next == goal || next > closed, "a clipped watermark moves on: {closed:?} {next:?} {goal:?}");
+        assert!(
+            next == goal || next > closed,
+            "a clipped watermark moves on: {closed:?} {next:?} {goal:?}"
+        );
         let results = state.close(next, NOW).unwrap();
         for query in results.results {
             outcome.results.entry(query.query).or_default().push(query.batch);

@@ -15,7 +15,8 @@ use crate::event::COLUMNS;
 /// `names(k, name, weight)`, CSV. Key `b` has two rows, key `z` no event.
 pub const NAMES_CSV: &str = "k,name,weight\na,Anna,1\nb,Bert,2\nb,Bela,4\nz,Zoe,9\n";
 /// `ranks(i, label)`, JSON lines.
-pub const RANKS_JSON: &str = "{\"i\":1,\"label\":\"one\"}\n{\"i\":2,\"label\":\"two\"}\n{\"i\":3,\"label\":null}\n";
+pub const RANKS_JSON: &str =
+    "{\"i\":1,\"label\":\"one\"}\n{\"i\":2,\"label\":\"two\"}\n{\"i\":3,\"label\":null}\n";
 
 /// `bounds(g, low, high)`, Parquet.
 pub fn bounds() -> RecordBatch {

@@ -53,8 +53,11 @@ pub fn shards(most: usize) -> impl Strategy<Value = Vec<Vec<Event>>> {
 pub fn windows() -> impl Strategy<Value = Windows> {
     prop_oneof![
         (1..60i64, -70..70i64).prop_map(|(size, offset)| Windows::Tumble { size, offset }),
-        (1..40i64, 1..90i64, -70..70i64)
-            .prop_map(|(slide, size, offset)| Windows::Hop { slide, size, offset }),
+        (1..40i64, 1..90i64, -70..70i64).prop_map(|(slide, size, offset)| Windows::Hop {
+            slide,
+            size,
+            offset
+        }),
         (1..30i64, 1..5i64, -70..70i64).prop_map(|(step, steps, offset)| Windows::Cumulate {
             step,
             size: step * steps,

@@ -57,7 +57,9 @@ impl Windows {
     /// The call, over `stream`, in SQL.
     pub fn to_sql(self, stream: &str, spelling: Spelling) -> String {
         let (name, arguments) = match self {
-            Windows::Tumble { size, offset } => ("TUMBLE", vec![("SIZE", size), ("OFFSET", offset)]),
+            Windows::Tumble { size, offset } => {
+                ("TUMBLE", vec![("SIZE", size), ("OFFSET", offset)])
+            }
             Windows::Hop { slide, size, offset } => {
                 ("HOP", vec![("SLIDE", slide), ("SIZE", size), ("OFFSET", offset)])
             }
@@ -95,9 +97,10 @@ impl Windows {
         };
         let contains = |window: &Span| window.0 <= ts && ts < window.1;
         match self {
-            Windows::Tumble { size, offset } => {
-                starting(size, offset, size).map(|start| (start, start + size)).filter(contains).collect()
-            }
+            Windows::Tumble { size, offset } => starting(size, offset, size)
+                .map(|start| (start, start + size))
+                .filter(contains)
+                .collect(),
             Windows::Hop { slide, size, offset } => starting(slide, offset, size)
                 .map(|start| (start, start + size))
                 .filter(contains)
