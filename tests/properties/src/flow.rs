@@ -29,6 +29,13 @@ pub struct Outcome {
     pub late_rows: u64,
 }
 
+impl Outcome {
+    /// The results of one query.
+    pub fn of(&self, query: &str) -> &[RecordBatch] {
+        self.results.get(query).map_or(&[], Vec::as_slice)
+    }
+}
+
 /// Runs scripts through the queries of one pipeline.
 pub struct Flow {
     pipeline: Pipeline,
