@@ -100,7 +100,11 @@ pub(crate) fn of(vector: &Vector) -> Dialect {
         "flink" => Dialect {
             shift_ms: 1,
             closes_at_end: false,
-            firing: if window.purging { Firing::Since } else { Firing::SoFar },
+            firing: match (window.purging, window.lateness_ms) {
+                (true, _) => Firing::Since,
+                (false, Some(1..)) => Firing::SoFar,
+                (false, _) => Firing::Final,
+            },
             ..common
         },
         "flink-sql" => common,

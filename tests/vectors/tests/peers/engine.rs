@@ -223,6 +223,7 @@ impl Ticks {
 
     /// The end of input: every window closes.
     fn end(mut self) -> Outcome {
+        self.state.settle(self.watermark).unwrap();
         let last = self.state.last_close();
         let closed = self.state.close(self.watermark.max(last), NOW).unwrap();
         assert!(closed.late.is_empty(), "{:?}", closed.late);
