@@ -1,1 +1,16 @@
+//! What tests of Tidemill share: a store in memory, a store with faults, the store contract, and
+//! random numbers that a seed repeats.
 //!
+//! Everything here is deterministic: no clock, no ambient randomness, no hash order.
+//!
+//! Not here: the tests themselves (`tests/`), stores that last (`embedded`).
+
+mod contract;
+mod faulty_store;
+mod memory_store;
+mod rng;
+
+pub use contract::store_contract;
+pub use faulty_store::{Call, Fault, FaultPlan, FaultyStore, RandomFaults, Step, Verb};
+pub use memory_store::MemoryStore;
+pub use rng::Rng;
