@@ -18,7 +18,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use tidemill_flow::ports::SinkError;
 
-pub use folder::{FileFormat, FolderSink, Owner, ResultFile};
+pub use folder::{FileFormat, FolderSink, Owner, ResultFile, new_id};
 pub use printer::{PrinterSink, PrinterStyle};
 pub use stdout::StdoutSink;
 

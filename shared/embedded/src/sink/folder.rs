@@ -23,7 +23,7 @@ use tidemill_flow::ports::{Emission, Sink, SinkError};
 use super::growing_file::{GrowingFile, named};
 use super::{OutputState, down, rows_file};
 use owner::Ownership;
-pub use owner::Owner;
+pub use owner::{Owner, new_id};
 pub use tidemill_pipeline::FileFormat;
 
 const DEAD_LETTERS: &str = "dead_letters.jsonl";

@@ -106,8 +106,9 @@ fn write(dir: &Path, ownership: &Ownership) -> io::Result<()> {
     std::fs::rename(&temporary, &path).map_err(|error| named(&path, &error))
 }
 
-/// 128 bits that nobody else has, from the randomness that seeds the hash maps of every process.
-pub(super) fn new_id() -> String {
+/// 32 hexadecimal digits that nobody else has, from the randomness that seeds the hash maps of every
+/// process.
+pub fn new_id() -> String {
     let random = || RandomState::new().build_hasher().finish();
     format!("{:016x}{:016x}", random(), random())
 }
