@@ -98,7 +98,7 @@ mod tests {
     fn a_shuffle_keeps_every_thing() {
         let mut things: Vec<u32> = (0..50).collect();
         Rng::new(3).shuffle(&mut things);
-        assert!(things.iter().is_sorted() == false);
+        assert!(!things.iter().is_sorted());
         things.sort_unstable();
         assert_eq!(things, (0..50).collect::<Vec<_>>());
     }
