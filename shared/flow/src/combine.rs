@@ -1,1 +1,324 @@
 //! combine: decoded rows → partial aggregates per key and window slice.
+//!
+//! Everything of a query that needs no other shard happens here: its lower plan (filter,
+//! projection, joins with static tables), then one hash aggregation per batch.
+//!
+//! # Invariants
+//! 1. Pure: the same rows and `seen` give the same blocks, byte for byte.
+//! 2. A row counts in exactly one partial row of each stage and grouping set, unless the query
+//!    filters it or it falls in no window.
+//! 3. `seen` decides only whether a row is shipped alone with its raw bytes; never whether it
+//!    counts.
+//!
+//! Not here: what the aggregation is made of (`aggregate`), what becomes of partial rows (`merge`).
+
+pub(crate) mod shipped;
+mod slices;
+
+use std::sync::Arc;
+
+use arrow::array::{
+    Array, ArrayRef, AsArray, BinaryArray, FixedSizeBinaryArray, Int64Array, RecordBatch,
+    TimestampMillisecondArray, UInt32Array, UInt64Array, new_null_array,
+};
+use arrow::compute::{concat_batches, take, take_record_batch};
+use arrow::datatypes::{DataType, Field, Schema, UInt32Type};
+use datafusion::common::{Result, internal_err};
+use tidemill_model::{Block, EventMs, LogId, WindowShape};
+use tidemill_pipeline::Late;
+use tidemill_plan::{
+    Feed, GroupingSetOf, ORDER, PipelinePlan, QueryPlan, ROW, Runner, Slot, Stage, WINDOW_END,
+    WINDOW_START,
+};
+
+use crate::aggregate::{AggregateTable, Groups, States};
+use crate::decode::Decoded;
+use crate::ports::{Combine, QueryError};
+use slices::Placed;
+
+/// Ingest's part of all queries of a pipeline. One per worker.
+pub struct Combiner {
+    stages: Vec<StageCombiner>,
+}
+
+struct StageCombiner {
+    query: Arc<QueryPlan>,
+    stage: usize,
+    runner: Runner,
+}
+
+impl Combiner {
+    /// Prepares the lower plans of all queries.
+    pub fn new(plan: &PipelinePlan) -> Result<Combiner, QueryError> {
+        let mut stages = Vec::new();
+        for query in &plan.queries {
+            for stage in 0..query.stages.len() {
+                let runner = query.lower(stage).map_err(|error| failed(query, &error))?;
+                stages.push(StageCombiner { query: Arc::clone(query), stage, runner });
+            }
+        }
+        Ok(Combiner { stages })
+    }
+}
+
+fn failed(query: &QueryPlan, error: &datafusion::common::DataFusionError) -> QueryError {
+    QueryError::Failed { query: query.name.clone(), reason: error.strip_backtrace() }
+}
+
+impl Combine for Combiner {
+    fn combine(
+        &mut self,
+        log: &LogId,
+        decoded: &Decoded,
+        seen: Option<EventMs>,
+    ) -> Result<Vec<Block>, QueryError> {
+        let mut blocks = Vec::new();
+        for stage in &mut self.stages {
+            let reads = stage.query.stages[stage.stage].streams.contains(&log.stream);
+            if !reads || decoded.rows.num_rows() == 0 {
+                continue;
+            }
+            let partial = stage
+                .combine(log, decoded, seen)
+                .map_err(|error| failed(&stage.query, &error))?;
+            if partial.num_rows() == 0 {
+                continue;
+            }
+            let batch = tidemill_codec::encode_batch(&partial).map_err(|error| {
+                QueryError::Failed { query: stage.query.name.clone(), reason: error.to_string() }
+            })?;
+            blocks.push(Block {
+                query: stage.query.fingerprint,
+                stage: stage.stage as u16,
+                partition: 0,
+                rows: partial.num_rows() as u64,
+                batch,
+            });
+        }
+        Ok(blocks)
+    }
+}
+
+impl StageCombiner {
+    /// The partial rows of one batch.
+    fn combine(
+        &mut self,
+        log: &LogId,
+        decoded: &Decoded,
+        seen: Option<EventMs>,
+    ) -> Result<RecordBatch> {
+        let query = Arc::clone(&self.query);
+        let stage = &query.stages[self.stage];
+        let lower = self.runner.run(|slot| match &slot.feed {
+            Feed::Stream(stream) if *stream == log.stream => {
+                records(slot, decoded, query.shape).map(Some)
+            }
+            _ => Ok(None),
+        })?;
+        let lower = match lower.as_slice() {
+            [] => return Ok(RecordBatch::new_empty(Arc::clone(&stage.partial))),
+            [one] => one.clone(),
+            several => concat_batches(&several[0].schema(), several)?,
+        };
+        let rows = row_numbers(&lower)?.clone();
+        let placed = Placed::new(&query.shape, query.grace_ms, decoded, &rows, seen);
+        let mut parts = Vec::new();
+        if !placed.together.is_empty() {
+            let chosen = choose(&lower, &placed.together)?;
+            let rows = with_order(stage, log, decoded, chosen)?;
+            parts.push(match query.shape {
+                WindowShape::Session { gap_ms } => {
+                    fragments(stage, decoded, &rows, gap_ms)?
+                }
+                _ => slice_rows(stage, &placed, &rows)?,
+            });
+        }
+        if !placed.alone.is_empty() {
+            let chosen = choose(&lower, &placed.alone)?;
+            let rows = with_order(stage, log, decoded, chosen)?;
+            let keep_raw = query.late == Late::DeadLetter;
+            parts.push(shipped::rows(stage, decoded, &placed, &rows, keep_raw)?);
+        }
+        match parts.as_slice() {
+            [one] => Ok(one.clone()),
+            parts => Ok(concat_batches(&stage.partial, parts)?),
+        }
+    }
+}
+
+/// The rows of these indices; all rows without a copy.
+fn choose(batch: &RecordBatch, indices: &[u32]) -> Result<RecordBatch> {
+    if indices.len() == batch.num_rows() {
+        return Ok(batch.clone());
+    }
+    Ok(take_record_batch(batch, &UInt32Array::from(indices.to_vec()))?)
+}
+
+/// The columns that a slot wants of a decoded batch.
+fn records(slot: &Slot, decoded: &Decoded, shape: WindowShape) -> Result<RecordBatch> {
+    use datafusion::physical_plan::ExecutionPlan;
+    let schema = slot.schema();
+    let count = decoded.rows.num_rows();
+    let window = |end: bool| -> ArrayRef {
+        let time = |time: &EventMs| {
+            let slice = shape.slice_of(*time);
+            slice.map_or(time.0, |slice| if end { slice.end.0 } else { slice.start.0 })
+        };
+        Arc::new(TimestampMillisecondArray::from_iter_values(decoded.event_times.iter().map(time)))
+    };
+    let columns = schema
+        .fields()
+        .iter()
+        .map(|field| match (decoded.rows.column_by_name(field.name()), field.name().as_str()) {
+            (Some(column), _) => Ok(Arc::clone(column)),
+            (None, ROW) => {
+                Ok(Arc::new(UInt32Array::from_iter_values(0..count as u32)) as ArrayRef)
+            }
+            (None, WINDOW_START) => Ok(window(false)),
+            (None, WINDOW_END) => Ok(window(true)),
+            (None, other) => internal_err!("the decoded batch has no column {other}"),
+        })
+        .collect::<Result<Vec<_>>>()?;
+    Ok(RecordBatch::try_new(schema, columns)?)
+}
+
+fn row_numbers(lower: &RecordBatch) -> Result<&UInt32Array> {
+    match lower.column_by_name(ROW).and_then(|rows| rows.as_primitive_opt::<UInt32Type>()) {
+        Some(rows) => Ok(rows),
+        None => internal_err!("the lower plan lost its row column"),
+    }
+}
+
+/// The rows with the column that order-sensitive aggregates sort by last.
+fn with_order(
+    stage: &Stage,
+    log: &LogId,
+    decoded: &Decoded,
+    rows: RecordBatch,
+) -> Result<RecordBatch> {
+    if !stage.needs_order {
+        return Ok(rows);
+    }
+    let log = log.to_string();
+    let keys = row_numbers(&rows)?.values().iter().map(|row| {
+        let row = *row as usize;
+        let time = (decoded.event_times[row].0 as u64) ^ (1 << 63);
+        let position = decoded.raw.records[decoded.records[row] as usize].position;
+        let mut key = time.to_be_bytes().to_vec();
+        key.extend_from_slice(log.as_bytes());
+        key.push(0);
+        key.extend_from_slice(position.as_bytes());
+        key
+    });
+    let order: ArrayRef = Arc::new(BinaryArray::from_iter_values(keys));
+    let mut fields: Vec<_> = rows.schema().fields().iter().cloned().collect();
+    fields.push(Arc::new(Field::new(ORDER, DataType::Binary, false)));
+    let mut columns = rows.columns().to_vec();
+    columns.push(order);
+    Ok(RecordBatch::try_new(Arc::new(Schema::new(fields)), columns)?)
+}
+
+/// Key columns of the rows in one grouping set, with its id when the stage has ids.
+fn keys_in(stage: &Stage, set: &GroupingSetOf, rows: &RecordBatch) -> Vec<ArrayRef> {
+    let mut keys: Vec<ArrayRef> = rows.columns()[..stage.keys]
+        .iter()
+        .zip(&set.nulls)
+        .map(|(key, null)| match null {
+            true => new_null_array(key.data_type(), rows.num_rows()),
+            false => Arc::clone(key),
+        })
+        .collect();
+    if stage.has_grouping_id {
+        keys.push(Arc::new(UInt64Array::from_value(set.id, rows.num_rows())));
+    }
+    keys
+}
+
+/// Partial rows per (keys, slice), in slice order.
+fn slice_rows(stage: &Stage, placed: &Placed, rows: &RecordBatch) -> Result<RecordBatch> {
+    let starts: ArrayRef = Arc::new(Int64Array::from(placed.starts.clone()));
+    let mut table = AggregateTable::new(stage, stage.slice_index() + 1)?;
+    for set in &stage.grouping {
+        let mut keys = keys_in(stage, set, rows);
+        keys.push(Arc::clone(&starts));
+        table.update(stage, &keys, rows)?;
+    }
+    let mut columns = table.groups.take()?;
+    let starts = columns.last().map(|starts| starts.as_primitive().clone());
+    let Some(starts): Option<Int64Array> = starts else {
+        return internal_err!("a table without its slice column");
+    };
+    let end = |start: &i64| stage.shape.slice_of(EventMs(*start)).map_or(*start, |it| it.end.0);
+    columns.push(Arc::new(starts.values().iter().map(end).collect::<Int64Array>()));
+    let (records, states) = table.states.take_states()?;
+    let partial = assemble(stage, columns, records, states)?;
+    if starts.values().is_sorted() {
+        return Ok(partial);
+    }
+    let mut order: Vec<u32> = (0..starts.len() as u32).collect();
+    order.sort_by_key(|row| starts.value(*row as usize));
+    choose_sorted(&partial, order)
+}
+
+fn choose_sorted(batch: &RecordBatch, order: Vec<u32>) -> Result<RecordBatch> {
+    Ok(take_record_batch(batch, &UInt32Array::from(order))?)
+}
+
+/// Partial rows per (keys, stretch of events at most a gap apart).
+fn fragments(
+    stage: &Stage,
+    decoded: &Decoded,
+    rows: &RecordBatch,
+    gap_ms: i64,
+) -> Result<RecordBatch> {
+    let times: Vec<i64> = row_numbers(rows)?
+        .values()
+        .iter()
+        .map(|row| decoded.event_times[*row as usize].0)
+        .collect();
+    let mut parts = Vec::new();
+    for set in &stage.grouping {
+        let fields: Vec<_> = stage.partial.fields()[..stage.slice_index()].to_vec();
+        let mut groups = Groups::new(Schema::new(fields))?;
+        let mut numbers = Vec::new();
+        groups.intern(&keys_in(stage, set, rows), rows.num_rows(), &mut numbers)?;
+        let cut = slices::fragments(&numbers, &times, groups.len(), gap_ms);
+        let mut states = States::new(stage)?;
+        states.update(stage, rows, &cut.of_row, cut.group.len())?;
+        let (records, states) = states.take_states()?;
+        let group = UInt32Array::from(cut.group);
+        let mut columns = groups
+            .take()?
+            .iter()
+            .map(|key| take(key, &group, None))
+            .collect::<Result<Vec<_>, _>>()?;
+        columns.push(Arc::new(Int64Array::from(cut.first)));
+        columns.push(Arc::new(Int64Array::from(cut.last)));
+        parts.push(assemble(stage, columns, records, states)?);
+    }
+    Ok(concat_batches(&stage.partial, &parts)?)
+}
+
+/// Partial rows of keys, slice bounds, record counts and states, none of them shipped alone.
+pub(crate) fn assemble(
+    stage: &Stage,
+    mut columns: Vec<ArrayRef>,
+    records: UInt64Array,
+    states: Vec<ArrayRef>,
+) -> Result<RecordBatch> {
+    let count = records.len();
+    columns.push(Arc::new(records));
+    columns.extend(states);
+    for field in &stage.partial.fields()[columns.len()..] {
+        columns.push(match field.data_type() {
+            DataType::FixedSizeBinary(width) => {
+                Arc::new(FixedSizeBinaryArray::new_null(*width, count))
+            }
+            other => new_null_array(other, count),
+        });
+    }
+    Ok(RecordBatch::try_new(Arc::clone(&stage.partial), columns)?)
+}
+
+#[cfg(test)]
+mod tests;

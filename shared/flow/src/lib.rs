@@ -12,6 +12,7 @@
 //! needs of the world.
 
 pub mod advance;
+mod aggregate;
 pub mod append;
 pub mod combine;
 pub mod decode;

@@ -1,1 +1,345 @@
-//! merge: new segments of all logs → open state, in a fixed order.
+//! merge: new segments of all logs → open state, in a fixed order; and what advance closes of it.
+//!
+//! [`State`] is the one implementation of [`OpenState`]: per query and stage either slices
+//! (`windows`) or sessions (`sessions`).
+//!
+//! # Invariants
+//! 1. A deterministic fold: the same calls give the same bytes. No clock, no random number, no
+//!    iteration over a hash table.
+//! 2. Advance is the only judge of lateness, and the previous checkpoint's watermark its only law.
+//! 3. After [`OpenState::snapshot`] the state is what [`OpenState::restore`] makes of its answer.
+//!
+//! Not here: which segments are merged when, and the watermark (`advance`, `time`).
+
+mod late;
+mod results;
+mod sessions;
+mod windows;
+
+use std::sync::Arc;
+
+use arrow::datatypes::SchemaRef;
+use tidemill_model::{EventMs, Fingerprint, LogId, Segment, WallMs, Window, WindowShape};
+use tidemill_plan::{CheckpointTime, PipelinePlan, QueryPlan};
+
+use crate::ports::{Closed, OpenState, OpenWindows, QueryError, QueryResults, StatePart};
+use late::Ledger;
+use results::Upper;
+use sessions::OpenSessions;
+use windows::OpenSlices;
+
+/// The open windows of all queries of a pipeline.
+pub struct State {
+    queries: Vec<OpenQuery>,
+    time: CheckpointTime,
+    /// The watermark that the state is closed up to.
+    closed: Option<EventMs>,
+    ledger: Ledger,
+}
+
+struct OpenQuery {
+    plan: Arc<QueryPlan>,
+    stages: Vec<OpenStage>,
+    upper: Upper,
+}
+
+enum OpenStage {
+    Slices(OpenSlices),
+    Sessions(OpenSessions),
+}
+
+impl State {
+    /// Empty state for all queries.
+    pub fn new(plan: &PipelinePlan) -> Result<State, QueryError> {
+        let queries = plan
+            .queries
+            .iter()
+            .map(|query| {
+                let upper = Upper::new(query).map_err(|error| failed(query, &error))?;
+                Ok(OpenQuery { plan: Arc::clone(query), stages: empty(query), upper })
+            })
+            .collect::<Result<_, QueryError>>()?;
+        Ok(State { queries, time: plan.time.clone(), closed: None, ledger: Ledger::default() })
+    }
+
+    fn query_of(&self, fingerprint: Fingerprint) -> Option<usize> {
+        self.queries.iter().position(|query| query.plan.fingerprint == fingerprint)
+    }
+}
+
+fn empty(query: &QueryPlan) -> Vec<OpenStage> {
+    query
+        .stages
+        .iter()
+        .map(|stage| match stage.shape {
+            WindowShape::Session { gap_ms } => OpenStage::Sessions(OpenSessions::new(gap_ms)),
+            _ => OpenStage::Slices(OpenSlices::default()),
+        })
+        .collect()
+}
+
+fn failed(query: &QueryPlan, error: &datafusion::common::DataFusionError) -> QueryError {
+    QueryError::Failed { query: query.name.clone(), reason: error.strip_backtrace() }
+}
+
+fn unreadable(query: &QueryPlan, reason: impl ToString) -> QueryError {
+    QueryError::State { query: query.name.clone(), reason: reason.to_string() }
+}
+
+/// Rows of a query that this pipeline does not have: skipping them would lose them.
+fn strange(log: &LogId, query: Fingerprint) -> QueryError {
+    QueryError::State {
+        query: query.to_string(),
+        reason: format!(
+            "a segment of log {log} was combined by another version of the pipeline; run ingest and advance with the same pipeline file"
+        ),
+    }
+}
+
+impl OpenState for State {
+    fn merge(
+        &mut self,
+        log: &LogId,
+        segment: &Segment,
+        closed: Option<EventMs>,
+    ) -> Result<(), QueryError> {
+        self.closed = closed;
+        for block in &segment.blocks {
+            let index = self.query_of(block.query).ok_or_else(|| strange(log, block.query))?;
+            let OpenQuery { plan, stages, .. } = &mut self.queries[index];
+            let number = usize::from(block.stage);
+            let (Some(stage), Some(open)) = (plan.stages.get(number), stages.get_mut(number))
+            else {
+                return Err(unreadable(plan, format!("there is no stage {number}")));
+            };
+            let partial = tidemill_codec::decode_batch(&stage.partial, &block.batch)
+                .map_err(|error| unreadable(plan, error))?;
+            let mut late = self.ledger.of(plan, stage, log, segment);
+            match open {
+                OpenStage::Slices(slices) => {
+                    slices.merge(plan, stage, partial, closed, &mut late)
+                }
+                OpenStage::Sessions(sessions) => {
+                    sessions.merge(partial, late.source());
+                    Ok(())
+                }
+            }
+            .map_err(|error| failed(plan, &error))?;
+        }
+        Ok(())
+    }
+
+    fn settle(&mut self, closed: Option<EventMs>) -> Result<(), QueryError> {
+        self.closed = closed;
+        for OpenQuery { plan, stages, .. } in &mut self.queries {
+            for (stage, open) in plan.stages.iter().zip(stages) {
+                if let OpenStage::Sessions(sessions) = open {
+                    sessions
+                        .settle(plan, stage, closed, &mut self.ledger)
+                        .map_err(|error| failed(plan, &error))?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn clip(&self, watermark: EventMs, rows_max: usize) -> EventMs {
+        let mut closing: Vec<(EventMs, usize)> = Vec::new();
+        for OpenQuery { plan, stages, .. } in &self.queries {
+            for (stage, open) in plan.stages.iter().zip(stages) {
+                closing.extend(match open {
+                    OpenStage::Slices(it) => it.closing(plan, stage, self.closed, watermark),
+                    OpenStage::Sessions(it) => it.closing(plan, stage, watermark),
+                });
+            }
+        }
+        closing.sort_unstable();
+        let mut rows = 0usize;
+        let mut clipped = None;
+        for (at, count) in closing {
+            rows = rows.saturating_add(count);
+            // Windows that close at one watermark close together, and the first always closes.
+            if rows > rows_max && clipped.is_some_and(|clipped| clipped < at) {
+                return clipped.unwrap_or(watermark);
+            }
+            clipped = Some(at);
+        }
+        watermark
+    }
+
+    fn close(&mut self, watermark: Option<EventMs>, at: WallMs) -> Result<Closed, QueryError> {
+        self.time.set(at);
+        let mut closed = Closed::default();
+        if let Some(watermark) = watermark {
+            let before = self.closed;
+            for query in &mut self.queries {
+                let plan = Arc::clone(&query.plan);
+                let results = query
+                    .close(before, watermark)
+                    .map_err(|error| failed(&plan, &error))?;
+                if results.windows > 0 {
+                    closed.results.push(results);
+                }
+            }
+            self.closed = self.closed.max(Some(watermark));
+        }
+        let ledger = std::mem::take(&mut self.ledger);
+        closed.late = ledger.dead_letters;
+        closed.late_rows = ledger.rows;
+        Ok(closed)
+    }
+
+    fn last_close(&self) -> Option<EventMs> {
+        let ends = self.queries.iter().flat_map(|OpenQuery { plan, stages, .. }| {
+            plan.stages.iter().zip(stages).filter_map(|(stage, open)| {
+                let end = match open {
+                    OpenStage::Slices(slices) => slices.last_end(stage),
+                    OpenStage::Sessions(sessions) => sessions.last_end(stage),
+                };
+                end.map(|end| end.plus(plan.grace_ms))
+            })
+        });
+        ends.max()
+    }
+
+    fn snapshot(&mut self) -> Result<Vec<StatePart>, QueryError> {
+        let mut parts = Vec::new();
+        for OpenQuery { plan, stages, .. } in &mut self.queries {
+            for (number, (stage, open)) in plan.stages.iter().zip(stages).enumerate() {
+                let batch = match open {
+                    OpenStage::Slices(slices) => slices.seal_all(stage),
+                    OpenStage::Sessions(sessions) => sessions.rows(stage),
+                }
+                .map_err(|error| failed(plan, &error))?;
+                if batch.num_rows() > 0 {
+                    let query = plan.fingerprint;
+                    parts.push(StatePart { query, stage: number as u16, batch });
+                }
+            }
+        }
+        Ok(parts)
+    }
+
+    fn restore(&mut self, parts: Vec<StatePart>) -> Result<(), QueryError> {
+        self.clear();
+        for part in parts {
+            let index = self.query_of(part.query).ok_or_else(|| QueryError::State {
+                query: part.query.to_string(),
+                reason: "the snapshot holds a query that the pipeline does not have".to_string(),
+            })?;
+            let OpenQuery { plan, stages, .. } = &mut self.queries[index];
+            let number = usize::from(part.stage);
+            let (Some(stage), Some(open)) = (plan.stages.get(number), stages.get_mut(number))
+            else {
+                return Err(unreadable(plan, format!("there is no stage {number}")));
+            };
+            if part.batch.schema().fields() != stage.partial.fields() {
+                return Err(unreadable(plan, "a snapshot part has other columns"));
+            }
+            match open {
+                OpenStage::Slices(slices) => slices.restore(stage, &part.batch),
+                OpenStage::Sessions(sessions) => {
+                    sessions.restore(part.batch);
+                    Ok(())
+                }
+            }
+            .map_err(|error| unreadable(plan, error))?;
+        }
+        Ok(())
+    }
+
+    fn clear(&mut self) {
+        for query in &mut self.queries {
+            query.stages = empty(&query.plan);
+        }
+        self.closed = None;
+        self.ledger = Ledger::default();
+    }
+
+    fn part_schema(&self, query: Fingerprint, stage: u16) -> Option<SchemaRef> {
+        let index = self.query_of(query)?;
+        let stage = self.queries[index].plan.stages.get(usize::from(stage))?;
+        Some(Arc::clone(&stage.partial))
+    }
+
+    fn queries(&self) -> Vec<(String, Fingerprint)> {
+        let named = |query: &OpenQuery| (query.plan.name.clone(), query.plan.fingerprint);
+        self.queries.iter().map(named).collect()
+    }
+
+    fn open_windows(&self) -> Vec<OpenWindows> {
+        self.queries
+            .iter()
+            .map(|OpenQuery { plan, stages, .. }| {
+                let mut open = OpenWindows {
+                    query: plan.name.clone(),
+                    windows: 0,
+                    groups: 0,
+                    oldest: None,
+                    bytes: 0,
+                };
+                for (stage, it) in plan.stages.iter().zip(stages) {
+                    let (windows, oldest, groups, bytes) = match it {
+                        OpenStage::Slices(it) => it.measure(plan, stage, self.closed),
+                        OpenStage::Sessions(it) => it.measure(stage),
+                    };
+                    open.windows = open.windows.max(windows);
+                    open.groups += groups;
+                    open.bytes += bytes;
+                    open.oldest = match (open.oldest, oldest) {
+                        (Some(a), Some(b)) => Some(a.min(b)),
+                        (a, b) => a.or(b),
+                    };
+                }
+                open
+            })
+            .collect()
+    }
+}
+
+impl OpenQuery {
+    /// Closes this query's windows and computes their results.
+    fn close(
+        &mut self,
+        before: Option<EventMs>,
+        watermark: EventMs,
+    ) -> datafusion::common::Result<QueryResults> {
+        let OpenQuery { plan, stages, upper } = self;
+        let mut windows = 0;
+        if let [OpenStage::Sessions(sessions)] = stages.as_mut_slice() {
+            let stage = &plan.stages[0];
+            if let Some((count, batch)) = sessions.close(plan, stage, watermark)? {
+                windows = count;
+                upper.add(plan, vec![batch])?;
+            }
+        } else {
+            let mut closing: Vec<Window> = Vec::new();
+            for (stage, open) in plan.stages.iter().zip(stages.iter()) {
+                if let OpenStage::Slices(slices) = open {
+                    closing.extend(slices.windows_closing(plan, stage, before, watermark));
+                }
+            }
+            closing.sort_unstable();
+            closing.dedup();
+            for window in closing {
+                windows += 1;
+                let mut batches = Vec::new();
+                for (stage, open) in plan.stages.iter().zip(stages.iter_mut()) {
+                    if let OpenStage::Slices(slices) = open {
+                        batches.push(slices.close(stage, window)?);
+                    }
+                }
+                upper.add(plan, batches)?;
+            }
+            for (stage, open) in plan.stages.iter().zip(stages.iter_mut()) {
+                if let OpenStage::Slices(slices) = open {
+                    slices.forget(plan, stage, watermark);
+                }
+            }
+        }
+        Ok(QueryResults { query: plan.name.clone(), windows, batch: upper.take(plan)? })
+    }
+}
+
+#[cfg(test)]
+mod tests;

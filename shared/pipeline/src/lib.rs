@@ -1,5 +1,79 @@
-//! The pipeline file.
+//! The pipeline file: `pipeline.toml` → a checked [`Pipeline`], or everything that is wrong with it.
+//!
+//! ```text
+//! text ── raw.rs ──▶ RawPipeline ── check.rs ──▶ Pipeline ──▶ plan, flow, cli
+//!          unknown keys,            names, references,
+//!          wrong TOML types,        durations, types
+//!          variables
+//! ```
+//!
+//! # Invariants
+//! 1. [`parse`] is the only way to make a [`Pipeline`].
+//! 2. All mistakes are reported at once, each with its place and a way out; only a file that is
+//!    no TOML stops at its first mistake.
+//! 3. No environment variable is read here: the environment is an argument.
+//!
+//! Not here: what the SQL says (`plan`), whether a sink can be reached (the ports).
 
+mod check;
+mod error;
 mod pipeline;
+mod raw;
 
+use std::path::Path;
+use std::sync::Arc;
+
+pub use error::{PipelineError, PipelineErrors, code};
 pub use pipeline::*;
+
+/// Largest pipeline file, bytes.
+pub const PIPELINE_FILE_BYTES_MAX: usize = 1024 * 1024;
+
+/// Reads and checks the text of a pipeline file.
+///
+/// `file_name` is what messages call the file, `base_dir` the folder that the files of static
+/// tables are relative to, and `env` answers `${VAR}`.
+///
+/// # Errors
+/// Everything that is wrong with the file, in the file's order; never empty.
+pub fn parse(
+    file_name: &str,
+    text: &str,
+    base_dir: &Path,
+    env: &dyn Fn(&str) -> Option<String>,
+) -> Result<Pipeline, PipelineErrors> {
+    let file = SourceFile { name: file_name.to_owned(), text: Arc::from(text) };
+    let mut errors = Vec::new();
+    let checked = raw::read(text, env, &mut errors)
+        .map(|raw| check::check(raw, &file, base_dir, &mut errors));
+    match checked {
+        Some(pipeline) if errors.is_empty() => Ok(pipeline),
+        _ => Err(PipelineErrors::new(&file, errors)),
+    }
+}
+
+/// Reads and checks the pipeline file at `path`; its folder is the base of its tables' files.
+///
+/// # Errors
+/// As [`parse`]; also when the file cannot be read or is no text.
+pub fn load(path: &Path, env: &dyn Fn(&str) -> Option<String>) -> Result<Pipeline, PipelineErrors> {
+    let name = path.display().to_string();
+    let unreadable = |message: String, help: &str| {
+        let file = SourceFile { name: name.clone(), text: Arc::from("") };
+        PipelineErrors::new(&file, vec![PipelineError::new(code::UNREADABLE, message).help(help)])
+    };
+    let bytes = std::fs::read(path).map_err(|e| {
+        unreadable(
+            format!("cannot read the pipeline file `{name}`: {e}"),
+            "give the path of a pipeline file, such as `examples/flights/pipeline.toml`",
+        )
+    })?;
+    let text = String::from_utf8(bytes).map_err(|e| {
+        let at = e.utf8_error().valid_up_to();
+        unreadable(
+            format!("the pipeline file `{name}` is not UTF-8 text: byte {at} is invalid"),
+            "save the file as UTF-8",
+        )
+    })?;
+    parse(&name, &text, path.parent().unwrap_or(Path::new("")), env)
+}

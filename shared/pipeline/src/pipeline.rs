@@ -1,4 +1,4 @@
-//! A checked pipeline. Only [`crate::check`] makes one, so past it no code asks whether a name
+//! A checked pipeline. Only [`crate::parse`] makes one, so past it no code asks whether a name
 //! exists or a duration makes sense. SQL is still text here; `plan` reads it.
 
 use std::collections::BTreeMap;
@@ -7,6 +7,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use tidemill_model::ColumnType;
+
+use crate::raw::literal;
 
 /// A pipeline file after all checks but those of its SQL.
 #[derive(Debug, Clone)]
@@ -23,6 +25,8 @@ pub struct Pipeline {
     pub queries: BTreeMap<String, Query>,
     /// Sinks by name.
     pub sinks: BTreeMap<String, Sink>,
+    /// The sink that dead letters go to, one of `sinks`; `None`: wherever `run` sends them.
+    pub dead_letter_sink: Option<String>,
     /// `[state] segment_ttl`: how long segments live, milliseconds.
     pub segment_ttl_ms: i64,
 }
@@ -129,6 +133,14 @@ pub struct Query {
     pub late: Late,
     /// The sink its results go to; `None`: wherever `run` sends them.
     pub sink: Option<String>,
+}
+
+impl Query {
+    /// The bytes of the pipeline file that the bytes `sql` of [`Query::sql`] came from. A range
+    /// beyond the SQL means its end.
+    pub fn place(&self, sql: Range<usize>) -> Range<usize> {
+        literal::place(&self.sql_at.bytes, sql)
+    }
 }
 
 /// Where a query's SQL stands in its file.

@@ -1,5 +1,45 @@
-//! Queries: SQL in, what ingest runs and what advance runs out.
+//! Queries: SQL in; out comes what ingest runs per batch and what advance runs per closed window.
+//!
+//! ```text
+//! SQL ─ sql ─▶ statement ─ windowed ─▶ logical plan ─ split ─▶ stages + upper plan
+//!                                                     │
+//!                       stage: lower plan, aggregates ┘  (ingest │ log │ advance)
+//! ```
+//!
+//! Parsing, planning, optimizing and running are DataFusion's; ours is where a plan is cut.
+//!
+//! # Invariants
+//! 1. A plan is made once, at start, and depends on the pipeline file and its tables alone.
+//! 2. What cannot run as a stream is refused here, with its place and a way out; nothing is
+//!    refused later.
+//!
+//! Not here: the pipeline file (`pipeline`), running stages over logs (`flow`).
 
+mod engine;
+mod error;
+mod explain;
+mod functions;
+mod leaf;
+mod lineage;
+mod query;
+mod rows;
+mod run;
 mod schema;
+mod split;
+mod sql;
+mod stage;
+mod tables;
+mod windowed;
 
+pub use engine::Functions;
+pub use error::{PlanError, PlanErrors};
+pub use explain::explain;
+pub use functions::CheckpointTime;
+pub use leaf::{Feed, ORDER, ROW, Slot, WINDOW_END, WINDOW_START};
+pub use query::{PipelinePlan, QueryPlan, plan, plan_with};
+pub use run::Runner;
 pub use schema::{ARRIVAL_TIME, arrow_type, stream_schema};
+pub use stage::{
+    EVENT_TIME, GROUPING_ID, GroupingSetOf, OutputColumn, POSITION, RAW, RECORDS, SLICE_END,
+    SLICE_START, Stage, StageAggregate,
+};

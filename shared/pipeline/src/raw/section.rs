@@ -1,0 +1,143 @@
+//! The sections of the file and the keys that each may hold.
+
+use std::fmt;
+
+use crate::check::nearest::nearest;
+
+/// What a section describes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Top,
+    State,
+    Stream,
+    Table,
+    Query,
+    Sink,
+    Column,
+}
+
+/// Keys of all kinds of sink; `check` knows which kind has which.
+pub(crate) const SINK_KEYS: &[&str] = &[
+    "type",
+    "format",
+    "table",
+    "stream",
+    "queue_url",
+    "bucket",
+    "prefix",
+    "bootstrap_servers",
+    "topic",
+];
+
+impl Kind {
+    const ALL: [Kind; 7] =
+        [Kind::Top, Kind::State, Kind::Stream, Kind::Table, Kind::Query, Kind::Sink, Kind::Column];
+
+    /// The keys, in the order in which the reference explains them.
+    pub(crate) fn keys(self) -> &'static [&'static str] {
+        match self {
+            Kind::Top => {
+                &["name", "dead_letters", "state", "streams", "tables", "queries", "sinks"]
+            }
+            Kind::State => &["segment_ttl"],
+            Kind::Stream => &[
+                "format",
+                "columns",
+                "event_time",
+                "out_of_orderness",
+                "idle_after",
+                "max_future",
+                "idle",
+            ],
+            Kind::Table => &["file", "format", "columns"],
+            Kind::Query => &["sql", "grace", "late", "emit", "sink"],
+            Kind::Sink => SINK_KEYS,
+            Kind::Column => &["type", "path"],
+        }
+    }
+
+    /// The top-level key that holds sections of this kind by name.
+    pub(crate) fn plural(self) -> &'static str {
+        match self {
+            Kind::Stream => "streams",
+            Kind::Table => "tables",
+            Kind::Query => "queries",
+            Kind::Sink => "sinks",
+            Kind::Column => "columns",
+            Kind::Top | Kind::State => "state",
+        }
+    }
+
+    pub(crate) fn singular(self) -> &'static str {
+        match self {
+            Kind::Stream => "stream",
+            Kind::Table => "table",
+            Kind::Query => "query",
+            Kind::Sink => "sink",
+            Kind::Column => "column",
+            Kind::Top => "pipeline",
+            Kind::State => "[state]",
+        }
+    }
+
+    /// The key that `typed`, which is none, probably means.
+    pub(crate) fn means(self, typed: &str) -> Option<&'static str> {
+        let is_key = self.keys().contains(&typed);
+        nearest(typed, self.keys().iter().copied()).filter(|_| !is_key)
+    }
+
+    /// What to do about `key`, which this kind of section does not have.
+    pub(crate) fn unknown_key_help(self, key: &str) -> String {
+        if let Some(meant) = self.means(key) {
+            return format!("did you mean `{meant}`?");
+        }
+        let home = Kind::ALL.into_iter().find(|kind| kind.keys().contains(&key));
+        match home {
+            Some(Kind::Top) => {
+                format!("`{key}` belongs at the top of the file, above the first [section]")
+            }
+            Some(Kind::State) => format!("`{key}` belongs under `[state]`"),
+            Some(Kind::Column) | None => {
+                let keys: Vec<_> = self.keys().iter().map(|key| format!("`{key}`")).collect();
+                let what = match self {
+                    Kind::Top => "the top of the file holds".to_owned(),
+                    Kind::State => "`[state]` holds".to_owned(),
+                    kind => format!("a {} has the keys", kind.singular()),
+                };
+                format!("remove it; {what} {}", keys.join(", "))
+            }
+            Some(kind) => format!("`{key}` belongs under `[{}.NAME]`", kind.plural()),
+        }
+    }
+}
+
+/// A section, for messages: "stream `ad_events`".
+#[derive(Debug)]
+pub(crate) struct Section {
+    pub(crate) kind: Kind,
+    name: String,
+}
+
+impl Section {
+    pub(crate) fn new(kind: Kind, name: &str) -> Section {
+        Section { kind, name: name.to_owned() }
+    }
+
+    /// A column of this stream or table.
+    pub(crate) fn column(&self, name: &str) -> Section {
+        Section {
+            kind: Kind::Column,
+            name: format!("{name}` of {} `{}", self.kind.singular(), self.name),
+        }
+    }
+}
+
+impl fmt::Display for Section {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.kind {
+            Kind::Top => write!(f, "the pipeline"),
+            Kind::State => write!(f, "`[state]`"),
+            kind => write!(f, "{} `{}`", kind.singular(), self.name),
+        }
+    }
+}

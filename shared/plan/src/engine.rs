@@ -1,0 +1,99 @@
+//! The engine's session, set up for plans that are made once, run many times on one thread, and
+//! give the same rows each time.
+
+use std::sync::Arc;
+
+use datafusion::common::Result;
+use datafusion::datasource::MemTable;
+use datafusion::execution::context::SessionContext;
+use datafusion::execution::session_state::{SessionState, SessionStateBuilder};
+use datafusion::logical_expr::planner::RelationPlanner;
+use datafusion::logical_expr::{AggregateUDF, LogicalPlan, ScalarUDF};
+use datafusion::physical_plan::ExecutionPlan;
+use datafusion::physical_planner::{DefaultPhysicalPlanner, PhysicalPlanner};
+use datafusion::prelude::SessionConfig;
+use futures::FutureExt;
+
+use crate::functions::{CheckpointTime, time_functions};
+use crate::leaf::{ClosedWindowsPlanner, StreamScan};
+use crate::tables::StaticTable;
+
+/// Functions of a Rust program's own, for use in its pipeline's SQL.
+#[derive(Debug, Clone, Default)]
+pub struct Functions {
+    /// Scalar functions. They must be deterministic.
+    pub scalar: Vec<Arc<ScalarUDF>>,
+    /// Aggregate functions. Their partial states must merge in any order.
+    pub aggregate: Vec<Arc<AggregateUDF>>,
+}
+
+/// Rows that a plan handles at once: more than any batch, so that nothing is cut in between.
+const BATCH_ROWS: usize = 1 << 20;
+
+/// A session that knows the engine's functions, ours and the program's, but no table yet.
+pub(crate) fn session(time: &CheckpointTime, functions: &Functions) -> SessionContext {
+    let mut config = SessionConfig::new()
+        .with_target_partitions(1)
+        .with_batch_size(BATCH_ROWS)
+        .with_information_schema(false)
+        .with_collect_statistics(true);
+    let options = config.options_mut();
+    options.sql_parser.collect_spans = true;
+    options.sql_parser.map_string_types_to_utf8view = false;
+    options.optimizer.enable_dynamic_filter_pushdown = false;
+    options.optimizer.enable_round_robin_repartition = false;
+    options.optimizer.max_passes = 8;
+    let state = SessionStateBuilder::new().with_config(config).with_default_features().build();
+    let context = SessionContext::new_with_state(state);
+    for function in time_functions(time) {
+        context.register_udf(function.as_ref().clone());
+    }
+    for function in &functions.scalar {
+        context.register_udf(function.as_ref().clone());
+    }
+    for function in &functions.aggregate {
+        context.register_udaf(function.as_ref().clone());
+    }
+    context
+}
+
+/// Makes a static table known.
+pub(crate) fn add_table(context: &SessionContext, name: &str, table: &StaticTable) -> Result<()> {
+    let table = MemTable::try_new(Arc::clone(&table.schema), vec![table.batches.clone()])?;
+    context.register_table(name, Arc::new(table)).map(drop)
+}
+
+/// Makes a stream known that is read without a window function (to say why that cannot run).
+pub(crate) fn add_stream(
+    context: &SessionContext,
+    name: &str,
+    columns: &arrow::datatypes::SchemaRef,
+) -> Result<()> {
+    let scan = StreamScan::new(name, columns, None, Vec::new());
+    context.register_table(name, Arc::new(scan)).map(drop)
+}
+
+/// The session's state with one query's window functions.
+pub(crate) fn with_windows(
+    context: &SessionContext,
+    windows: Arc<dyn RelationPlanner>,
+) -> SessionState {
+    SessionStateBuilder::new_from_existing(context.state())
+        .with_relation_planners(vec![windows])
+        .build()
+}
+
+/// Plans physically. Planning never waits for anything, so it needs no runtime.
+pub(crate) fn physical(state: &SessionState, plan: &LogicalPlan) -> Result<Arc<dyn ExecutionPlan>> {
+    let planner =
+        DefaultPhysicalPlanner::with_extension_planners(vec![Arc::new(ClosedWindowsPlanner)]);
+    now(planner.create_physical_plan(plan, state))?
+}
+
+/// The value of a future that waits for nothing.
+pub(crate) fn now<T>(future: impl Future<Output = T>) -> Result<T> {
+    match tokio::task::unconstrained(future).now_or_never() {
+        Some(value) => Ok(value),
+        None => datafusion::common::internal_err!("a plan over data in memory had to wait"),
+    }
+}

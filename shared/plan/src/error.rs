@@ -1,0 +1,233 @@
+//! Why a query cannot run, where it says so, and what to write instead.
+//!
+//! Every error points into the pipeline file. Inside the planner a [`Refusal`] points into the
+//! SQL; [`PlanErrors`] turns byte ranges of SQL into byte ranges of the file.
+
+use std::ops::Range;
+
+use datafusion::common::{DataFusionError, Span};
+use datafusion::sql::sqlparser::tokenizer::{Location, Span as TokenSpan};
+use miette::{Diagnostic, LabeledSpan, NamedSource, SourceCode};
+use tidemill_pipeline::{Query, SourceFile};
+
+/// What a query may not do, before it is known where the query stands in its file.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{message}")]
+pub(crate) struct Refusal {
+    /// Stable name of the kind, such as `plan::window::uneven_step`.
+    pub(crate) code: &'static str,
+    pub(crate) message: String,
+    pub(crate) help: Option<String>,
+    /// Bytes of the SQL that are meant.
+    pub(crate) at: Option<Range<usize>>,
+}
+
+impl Refusal {
+    pub(crate) fn new(code: &'static str, message: impl Into<String>) -> Refusal {
+        Refusal { code, message: message.into(), help: None, at: None }
+    }
+
+    pub(crate) fn help(mut self, help: impl Into<String>) -> Refusal {
+        self.help = Some(help.into());
+        self
+    }
+
+    pub(crate) fn at(mut self, at: Option<Range<usize>>) -> Refusal {
+        self.at = at.or(self.at);
+        self
+    }
+
+    /// The refusal as the engine's error, to be found again by [`Refusal::from_engine`].
+    pub(crate) fn into_engine(self) -> DataFusionError {
+        DataFusionError::External(Box::new(self))
+    }
+
+    /// What the engine refused, in our terms. `sql` is the query's text.
+    pub(crate) fn from_engine(error: DataFusionError, sql: &str) -> Refusal {
+        if let Some(refusal) = find_refusal(&error) {
+            return refusal;
+        }
+        let at = error.diagnostic().and_then(|diagnostic| diagnostic.span).and_then(|span| {
+            let Span { start, end } = span;
+            byte_range(sql, (start.line, start.column), (end.line, end.column))
+        });
+        let help = error.diagnostic().and_then(|diagnostic| {
+            let help: Vec<&str> =
+                diagnostic.helps.iter().map(|help| help.message.as_str()).collect();
+            (!help.is_empty()).then(|| help.join("; "))
+        });
+        let message = engine_message(&error);
+        let at = at.or_else(|| location_in(&message, sql));
+        Refusal { code: "plan::sql", message, help, at }
+    }
+}
+
+/// The innermost message of an engine error, without its chain of prefixes and its back trace.
+fn engine_message(error: &DataFusionError) -> String {
+    let message = match error {
+        DataFusionError::Diagnostic(_, inner) | DataFusionError::Context(_, inner) => {
+            return engine_message(inner);
+        }
+        DataFusionError::Shared(inner) => return engine_message(inner),
+        other => other.strip_backtrace(),
+    };
+    let prefixes = [
+        "Error during planning: ",
+        "SQL error: ",
+        "Schema error: ",
+        "This feature is not implemented: ",
+        "Execution error: ",
+    ];
+    let mut rest = message.as_str();
+    while let Some(stripped) = prefixes.iter().find_map(|prefix| rest.strip_prefix(prefix)) {
+        rest = stripped;
+    }
+    let parser = rest.strip_prefix("ParserError(\"").and_then(|rest| rest.strip_suffix("\")"));
+    parser.unwrap_or(rest).to_string()
+}
+
+fn find_refusal(error: &DataFusionError) -> Option<Refusal> {
+    match error {
+        DataFusionError::External(inner) => inner.downcast_ref::<Refusal>().cloned(),
+        DataFusionError::Context(_, inner) | DataFusionError::Diagnostic(_, inner) => {
+            find_refusal(inner)
+        }
+        DataFusionError::Shared(inner) => find_refusal(inner),
+        DataFusionError::Collection(inner) => inner.iter().find_map(find_refusal),
+        _ => None,
+    }
+}
+
+/// The place that a parser message ends with, `at Line: 3, Column: 8`.
+fn location_in(message: &str, sql: &str) -> Option<Range<usize>> {
+    let (_, place) = message.rsplit_once("Line: ")?;
+    let (line, column) = place.split_once(", Column: ")?;
+    let column: String = column.chars().take_while(char::is_ascii_digit).collect();
+    let start = (line.trim().parse().ok()?, column.parse().ok()?);
+    byte_range(sql, start, start)
+}
+
+/// Bytes of `sql` that a token span covers.
+pub(crate) fn span_range(sql: &str, span: TokenSpan) -> Option<Range<usize>> {
+    let pair = |at: Location| (at.line, at.column);
+    byte_range(sql, pair(span.start), pair(span.end))
+}
+
+/// Bytes from one line and column to another (1-based, columns in characters, end exclusive); at
+/// least one character.
+fn byte_range(sql: &str, start: (u64, u64), end: (u64, u64)) -> Option<Range<usize>> {
+    let from = byte_at(sql, start)?;
+    let to = byte_at(sql, end).unwrap_or(sql.len());
+    let one = sql[from..].chars().next().map_or(0, char::len_utf8);
+    Some(from..to.max(from + one))
+}
+
+fn byte_at(sql: &str, (line, column): (u64, u64)) -> Option<usize> {
+    let line = usize::try_from(line.checked_sub(1)?).ok()?;
+    let column = usize::try_from(column.checked_sub(1)?).ok()?;
+    let mut start = 0;
+    for _ in 0..line {
+        start += sql[start..].find('\n')? + 1;
+    }
+    let rest = &sql[start..];
+    let end = rest.find('\n').unwrap_or(rest.len());
+    let within = rest[..end].char_indices().nth(column).map_or(end, |(byte, _)| byte);
+    Some(start + within)
+}
+
+/// One thing that is wrong with one query.
+#[derive(Debug, thiserror::Error)]
+#[error("{message}")]
+pub struct PlanError {
+    code: &'static str,
+    message: String,
+    help: Option<String>,
+    file: NamedSource<String>,
+    label: LabeledSpan,
+}
+
+impl PlanError {
+    pub(crate) fn new(refusal: Refusal, file: &SourceFile, query: &Query) -> PlanError {
+        let bytes = &query.sql_at.bytes;
+        let place = |at: usize| bytes.get(at).or(bytes.last()).copied();
+        let in_file = refusal
+            .at
+            .and_then(|at| Some(place(at.start)?..place(at.end)?))
+            .unwrap_or_else(|| query.sql_at.value.clone());
+        PlanError::at(refusal.code, refusal.message, refusal.help, file, in_file)
+            .with_query(&query.name)
+    }
+
+    /// An error about `range` of the pipeline file.
+    pub(crate) fn at(
+        code: &'static str,
+        message: String,
+        help: Option<String>,
+        file: &SourceFile,
+        range: Range<usize>,
+    ) -> PlanError {
+        let end = range.end.min(file.text.len());
+        let start = range.start.min(end);
+        PlanError {
+            code,
+            message,
+            help,
+            file: NamedSource::new(&file.name, file.text.to_string()).with_language("TOML"),
+            label: LabeledSpan::at(start..end, "here"),
+        }
+    }
+
+    fn with_query(mut self, query: &str) -> PlanError {
+        self.message = format!("query `{query}`: {}", self.message);
+        self
+    }
+}
+
+impl Diagnostic for PlanError {
+    fn code<'a>(&'a self) -> Option<Box<dyn std::fmt::Display + 'a>> {
+        Some(Box::new(self.code))
+    }
+
+    fn help<'a>(&'a self) -> Option<Box<dyn std::fmt::Display + 'a>> {
+        self.help.as_ref().map(|help| Box::new(help) as Box<dyn std::fmt::Display>)
+    }
+
+    fn source_code(&self) -> Option<&dyn SourceCode> {
+        Some(&self.file)
+    }
+
+    fn labels(&self) -> Option<Box<dyn Iterator<Item = LabeledSpan> + '_>> {
+        Some(Box::new(std::iter::once(self.label.clone())))
+    }
+}
+
+/// Everything that is wrong with a pipeline's queries and tables.
+#[derive(Debug, thiserror::Error, Diagnostic)]
+#[error("the pipeline's queries have {} {}", errors.len(), if errors.len() == 1 { "error" } else { "errors" })]
+pub struct PlanErrors {
+    /// The errors, in the order of the queries' names.
+    #[related]
+    pub errors: Vec<PlanError>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_place_is_found_in_a_text_of_several_lines() {
+        let sql = "SELECT ä,\n  b\nFROM s";
+        assert_eq!(byte_range(sql, (2, 3), (2, 4)), Some(13..14));
+        assert_eq!(&sql[13..14], "b");
+        assert_eq!(byte_range(sql, (1, 8), (1, 9)), Some(7..9));
+        assert_eq!(byte_range(sql, (3, 99), (3, 99)), Some(sql.len()..sql.len()));
+        assert_eq!(byte_range(sql, (9, 1), (9, 1)), None);
+    }
+
+    #[test]
+    fn a_parser_message_tells_its_place() {
+        let sql = "SELECT\n  FROM s";
+        let at = location_in("Expected: x, found: y at Line: 2, Column: 3", sql);
+        assert_eq!(at.map(|at| sql[at].to_string()), Some("F".to_string()));
+    }
+}

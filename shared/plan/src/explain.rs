@@ -1,0 +1,86 @@
+//! `tidemill explain`: which part of a query runs where.
+
+use std::fmt::Write;
+
+use tidemill_model::WindowShape;
+
+use crate::query::QueryPlan;
+use crate::stage::Stage;
+
+/// What ingest runs and what advance runs, for people.
+pub fn explain(query: &QueryPlan) -> String {
+    let mut text = String::new();
+    let _ = writeln!(text, "query {}  (fingerprint {})", query.name, query.fingerprint);
+    let _ = writeln!(text, "  windows: {}", shape(&query.shape));
+    let _ = writeln!(
+        text,
+        "  a window closes when the watermark reaches its end{}",
+        if query.grace_ms == 0 { String::new() } else { format!(" + {}", ms(query.grace_ms)) }
+    );
+    let _ = writeln!(text, "\n  in ingest, per batch of one shard");
+    for (index, stage) in query.stages.iter().enumerate() {
+        let _ = writeln!(text, "    stage {index}: partial {}", stage.display);
+        let _ = writeln!(text, "      per ({})", slices(query, stage));
+        indent(&mut text, &stage.lower.display_indent().to_string(), 6);
+    }
+    let _ = writeln!(text, "\n  in advance, per tick");
+    for index in 0..query.stages.len() {
+        let _ = writeln!(text, "    stage {index}: merge partial states, final values per window");
+    }
+    let each = if query.row_wise { "over closed windows" } else { "per closed window" };
+    let _ = writeln!(text, "    {each}:");
+    indent(&mut text, &query.upper.display_indent().to_string(), 6);
+    text
+}
+
+fn indent(text: &mut String, plan: &str, by: usize) {
+    for line in plan.lines() {
+        let _ = writeln!(text, "{:by$}{line}", "");
+    }
+}
+
+fn slices(query: &QueryPlan, stage: &Stage) -> String {
+    let keys = match stage.keys {
+        0 => String::new(),
+        1 => "1 key, ".to_string(),
+        keys => format!("{keys} keys, "),
+    };
+    let slice = match query.shape {
+        WindowShape::Session { .. } => "session fragment",
+        _ => "window slice",
+    };
+    format!("{keys}{slice}")
+}
+
+fn shape(shape: &WindowShape) -> String {
+    let offset = |ms_: i64| match ms_ {
+        0 => String::new(),
+        other => format!(", offset {}", ms(other)),
+    };
+    match *shape {
+        WindowShape::Tumble { size_ms, offset_ms } => {
+            format!("tumbling, {}{}", ms(size_ms), offset(offset_ms))
+        }
+        WindowShape::Hop { slide_ms, size_ms, offset_ms } => {
+            format!("hopping, {} every {}{}", ms(size_ms), ms(slide_ms), offset(offset_ms))
+        }
+        WindowShape::Cumulate { step_ms, size_ms, offset_ms } => {
+            format!(
+                "cumulating to {} in steps of {}{}",
+                ms(size_ms),
+                ms(step_ms),
+                offset(offset_ms)
+            )
+        }
+        WindowShape::Session { gap_ms } => format!("sessions per key, gap {}", ms(gap_ms)),
+    }
+}
+
+/// Milliseconds in the largest unit that divides them.
+fn ms(ms: i64) -> String {
+    let units = [("d", 86_400_000), ("h", 3_600_000), ("min", 60_000), ("s", 1000)];
+    match units.iter().find(|(_, size)| ms % size == 0) {
+        Some((unit, size)) => format!("{} {unit}", ms / size),
+        None => format!("{ms} ms"),
+    }
+}

@@ -1,0 +1,220 @@
+//! A pipeline's queries, planned once, at start.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use arrow::datatypes::SchemaRef;
+use datafusion::common::Result;
+use datafusion::execution::context::SessionContext;
+use datafusion::execution::session_state::SessionState;
+use datafusion::logical_expr::LogicalPlan;
+use datafusion::sql::parser::Statement;
+use tidemill_model::{Fingerprint, WindowShape};
+use tidemill_pipeline::{Late, Pipeline, Query, Stream};
+use xxhash_rust::xxh3::xxh3_128;
+
+use crate::engine::{self, Functions};
+use crate::error::{PlanError, PlanErrors, Refusal};
+use crate::functions::CheckpointTime;
+use crate::lineage::any_node;
+use crate::run::Runner;
+use crate::schema::stream_schema;
+use crate::split::{self, Split};
+use crate::sql;
+use crate::stage::Stage;
+use crate::tables::{self, StaticTable};
+use crate::windowed::WindowFunctions;
+
+/// All queries of a pipeline, planned.
+#[derive(Debug, Clone)]
+pub struct PipelinePlan {
+    /// The queries, in name order.
+    pub queries: Vec<Arc<QueryPlan>>,
+    /// What `now()` answers: to be set before closed windows are computed.
+    pub time: CheckpointTime,
+}
+
+/// One query, planned.
+#[derive(Debug)]
+pub struct QueryPlan {
+    /// Its name.
+    pub name: String,
+    /// What its stored state is.
+    pub fingerprint: Fingerprint,
+    /// Its windows.
+    pub shape: WindowShape,
+    /// How long after its end a window stays open, milliseconds.
+    pub grace_ms: i64,
+    /// What becomes of late rows.
+    pub late: Late,
+    /// Its aggregates over streams.
+    pub stages: Vec<Stage>,
+    /// What advance runs over closed windows.
+    pub upper: LogicalPlan,
+    /// Whether all windows that close together can run at once; else one by one.
+    pub row_wise: bool,
+    /// Output columns by which results are sorted first: the window's end and start.
+    pub sort_first: Vec<usize>,
+    /// Schema of its results.
+    pub output: SchemaRef,
+    pub(crate) state: SessionState,
+}
+
+impl QueryPlan {
+    /// A runner of a stage's lower plan. Each ingest worker has its own.
+    pub fn lower(&self, stage: usize) -> Result<Runner> {
+        Runner::new(&self.state, &self.stages[stage].lower)
+    }
+
+    /// A runner of the upper plan.
+    pub fn upper(&self) -> Result<Runner> {
+        Runner::new(&self.state, &self.upper)
+    }
+}
+
+/// Version of the meaning of stored state: part of every fingerprint.
+const STATE_VERSION: u32 = 1;
+
+/// Plans all queries of a pipeline. The error names everything that is wrong, not the first only.
+pub fn plan(pipeline: &Pipeline) -> std::result::Result<PipelinePlan, PlanErrors> {
+    plan_with(pipeline, &Functions::default())
+}
+
+/// The same, with functions of the program's own.
+pub fn plan_with(
+    pipeline: &Pipeline,
+    functions: &Functions,
+) -> std::result::Result<PipelinePlan, PlanErrors> {
+    let mut errors = Vec::new();
+    let time = CheckpointTime::default();
+    let context = engine::session(&time, functions);
+    let mut static_tables = BTreeMap::new();
+    for table in pipeline.tables.values() {
+        let read = tables::read(table).and_then(|read| {
+            engine::add_table(&context, &table.name, &read).map_err(|error| error.to_string())?;
+            Ok(read)
+        });
+        match read {
+            Ok(read) => drop(static_tables.insert(table.name.clone(), read)),
+            Err(reason) => errors.push(PlanError::at(
+                "plan::table",
+                format!("table `{}` cannot be read: {reason}", table.name),
+                Some("mend the file, or declare its columns = { … }".to_string()),
+                &pipeline.file,
+                table.span.clone(),
+            )),
+        }
+    }
+    for stream in pipeline.streams.values() {
+        let added = engine::add_stream(&context, &stream.name, &stream_schema(stream));
+        debug_assert!(added.is_ok(), "names are unique");
+    }
+    let streams = Arc::new(pipeline.streams.clone());
+    let mut queries = Vec::new();
+    for query in pipeline.queries.values() {
+        match plan_query(&context, &streams, &static_tables, query) {
+            Ok(planned) => queries.push(Arc::new(planned)),
+            Err(refusal) => errors.push(PlanError::new(refusal, &pipeline.file, query)),
+        }
+    }
+    if errors.is_empty() { Ok(PipelinePlan { queries, time }) } else { Err(PlanErrors { errors }) }
+}
+
+fn plan_query(
+    context: &SessionContext,
+    streams: &Arc<BTreeMap<String, Stream>>,
+    static_tables: &BTreeMap<String, StaticTable>,
+    query: &Query,
+) -> std::result::Result<QueryPlan, Refusal> {
+    let statement = sql::parse(&query.sql)?;
+    let windows = WindowFunctions { streams: Arc::clone(streams), sql: query.sql.clone() };
+    let state = engine::with_windows(context, Arc::new(windows));
+    plan_statement(&state, statement, static_tables, query)
+        .map_err(|error| Refusal::from_engine(error, &query.sql))
+}
+
+fn plan_statement(
+    state: &SessionState,
+    statement: datafusion::sql::sqlparser::ast::Statement,
+    static_tables: &BTreeMap<String, StaticTable>,
+    query: &Query,
+) -> Result<QueryPlan> {
+    let statement = Statement::Statement(Box::new(statement));
+    let plan = engine::now(state.statement_to_plan(statement))??;
+    let plan = state.analyzer().execute_and_check(plan, state.config_options(), |_, _| {})?;
+    let Split { mut stages, shape, upper } = split::split(plan)?;
+    let row_wise = split::is_row_wise(&upper);
+    let sort_first = split::window_outputs(&upper);
+    check_output(&upper)?;
+    let fingerprint = fingerprint(&stages, shape, &upper, static_tables, query);
+    for stage in &mut stages {
+        stage.lower = state.optimize(&stage.lower)?;
+    }
+    let output = Arc::clone(upper.schema().inner());
+    let upper = state.optimize(&upper)?;
+    let planned = QueryPlan {
+        name: query.name.clone(),
+        fingerprint,
+        shape,
+        grace_ms: query.grace_ms,
+        late: query.late,
+        stages,
+        upper,
+        row_wise,
+        sort_first,
+        output,
+        state: state.clone(),
+    };
+    for stage in 0..planned.stages.len() {
+        planned.lower(stage)?;
+    }
+    planned.upper()?;
+    Ok(planned)
+}
+
+/// Results are objects: their columns need names of their own.
+fn check_output(upper: &LogicalPlan) -> Result<()> {
+    let names: Vec<&String> = upper.schema().fields().iter().map(|field| field.name()).collect();
+    for (index, name) in names.iter().enumerate() {
+        if names[..index].contains(name) {
+            return Err(Refusal::new(
+                "plan::output::same_name",
+                format!("two result columns are called `{name}`"),
+            )
+            .help("give one of them another name with AS")
+            .into_engine());
+        }
+    }
+    Ok(())
+}
+
+/// Hash of everything that gives stored state its meaning. Unoptimized plans, so that it does not
+/// depend on the optimizer; the engine's version stands for its aggregates' states.
+fn fingerprint(
+    stages: &[Stage],
+    shape: WindowShape,
+    upper: &LogicalPlan,
+    static_tables: &BTreeMap<String, StaticTable>,
+    query: &Query,
+) -> Fingerprint {
+    let mut text = format!(
+        "state {STATE_VERSION}\nengine {}\nshape {shape:?}\ngrace {}\nlate {:?}\n",
+        datafusion::DATAFUSION_VERSION,
+        query.grace_ms,
+        query.late
+    );
+    for stage in stages {
+        text += &format!("{}\n{}\n", stage.display, stage.lower.display_indent_schema());
+        text += &format!("{:?}\n{:?}\n{:?}\n", stage.partial, stage.grouping, stage.output);
+    }
+    text += &format!("{}\n", upper.display_indent_schema());
+    for (name, table) in static_tables {
+        if any_node(
+            upper,
+            |node| matches!(node, LogicalPlan::TableScan(scan) if scan.table_name.table() == name),
+        ) {
+            text += &format!("table {name} {:032x}\n", table.hash);
+        }
+    }
+    Fingerprint(xxh3_128(text.as_bytes()))
+}

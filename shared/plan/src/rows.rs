@@ -1,0 +1,245 @@
+//! The hidden column [`ROW`] on its way from a stream to the stage above it, and the nodes that it
+//! can pass.
+
+use std::sync::Arc;
+
+use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
+use datafusion::common::{Column, DFSchema, JoinType, Result, internal_err};
+use datafusion::datasource::source_as_provider;
+use datafusion::logical_expr::{Expr, LogicalPlan, Projection, Union, Volatility};
+
+use crate::error::Refusal;
+use crate::functions::TIME_FUNCTIONS;
+use crate::leaf::{ROW, StreamScan, WINDOW_END, WINDOW_START};
+use crate::lineage::{any_node, leaf_name, origin, plain};
+
+/// The stream that a leaf scans, with its windows.
+pub(crate) struct Scanned {
+    pub(crate) stream: String,
+    pub(crate) shape: Option<tidemill_model::WindowShape>,
+    pub(crate) partition_by: Vec<String>,
+}
+
+/// The stream that `plan`, a leaf, scans.
+pub(crate) fn stream_scan(plan: &LogicalPlan) -> Option<Scanned> {
+    let LogicalPlan::TableScan(scan) = plan else { return None };
+    let provider = source_as_provider(&scan.source).ok()?;
+    let scan = provider.downcast_ref::<StreamScan>()?;
+    Some(Scanned {
+        stream: scan.stream.clone(),
+        shape: scan.shape,
+        partition_by: scan.partition_by.clone(),
+    })
+}
+
+/// Whether a stream is read anywhere in `plan`.
+pub(crate) fn reads_stream(plan: &LogicalPlan) -> bool {
+    any_node(plan, |node| stream_scan(node).is_some())
+}
+
+/// All streams that `plan` reads.
+pub(crate) fn scans(plan: &LogicalPlan) -> Result<Vec<Scanned>> {
+    let mut found = Vec::new();
+    plan.apply(|node| {
+        found.extend(stream_scan(node));
+        Ok(TreeNodeRecursion::Continue)
+    })?;
+    Ok(found)
+}
+
+/// The column [`ROW`] of a schema.
+pub(crate) fn row_column(schema: &DFSchema) -> Result<Column> {
+    let mut rows = schema.iter().filter(|(_, field)| field.name() == ROW);
+    match (rows.next(), rows.next()) {
+        (Some((qualifier, field)), None) => Ok(Column::new(qualifier.cloned(), field.name())),
+        _ => internal_err!("the lower plan has not exactly one row column"),
+    }
+}
+
+/// `plan`, checked to be runnable batch by batch, with [`ROW`] in its output.
+pub(crate) fn with_row(plan: &LogicalPlan) -> Result<LogicalPlan> {
+    if !reads_stream(plan) {
+        return Ok(plan.clone());
+    }
+    check_expressions(plan)?;
+    match plan {
+        LogicalPlan::TableScan(_) => Ok(plan.clone()),
+        LogicalPlan::Projection(node) => {
+            let input = with_row(&node.input)?;
+            let row = row_column(input.schema())?;
+            let mut exprs = node.expr.clone();
+            let has_row = |expr: &Expr| matches!(plain(expr), Expr::Column(it) if it.name == ROW);
+            if !exprs.iter().any(has_row) {
+                exprs.push(Expr::Column(row));
+            }
+            Ok(LogicalPlan::Projection(Projection::try_new(exprs, Arc::new(input))?))
+        }
+        LogicalPlan::Filter(_) | LogicalPlan::SubqueryAlias(_) | LogicalPlan::Unnest(_) => {
+            rebuild(plan)
+        }
+        LogicalPlan::Join(join) => {
+            let (left, right) = (reads_stream(&join.left), reads_stream(&join.right));
+            if left && right {
+                return Err(Refusal::new(
+                    "plan::join::streams",
+                    "a join of two streams cannot run yet",
+                )
+                .help("aggregate both sides over the same windows and join the results ON window_start, window_end and the key; or join with a static table, [tables.NAME]")
+                .into_engine());
+            }
+            let stream_side_only = match join.join_type {
+                JoinType::Inner => true,
+                JoinType::Left | JoinType::LeftSemi | JoinType::LeftAnti | JoinType::LeftMark => {
+                    left
+                }
+                JoinType::Right
+                | JoinType::RightSemi
+                | JoinType::RightAnti
+                | JoinType::RightMark => right,
+                JoinType::Full => false,
+            };
+            if !stream_side_only {
+                return Err(Refusal::new(
+                    "plan::join::keeps_table_rows",
+                    format!(
+                        "a {} join keeps rows of the static table that match no event, and a stream never tells that none will come",
+                        join.join_type
+                    ),
+                )
+                .help("put the stream on the side whose rows are kept: stream LEFT JOIN table")
+                .into_engine());
+            }
+            rebuild(plan)
+        }
+        LogicalPlan::Union(union) => {
+            let inputs = union
+                .inputs
+                .iter()
+                .map(|input| with_row(input).map(Arc::new))
+                .collect::<Result<Vec<_>>>()?;
+            if union.inputs.iter().any(|input| !reads_stream(input)) {
+                return Err(Refusal::new(
+                    "plan::union::table",
+                    "a UNION of a stream with something that is no stream cannot run",
+                )
+                .help("unite streams only, or make the table's rows events of a stream")
+                .into_engine());
+            }
+            Ok(LogicalPlan::Union(Union::try_new(inputs)?))
+        }
+        other => Err(refuse_node(other).into_engine()),
+    }
+}
+
+fn rebuild(plan: &LogicalPlan) -> Result<LogicalPlan> {
+    let inputs = plan.inputs().into_iter().map(with_row).collect::<Result<Vec<_>>>()?;
+    plan.with_new_exprs(plan.expressions(), inputs)
+}
+
+/// Why a node cannot stand between a stream and its aggregate, or above a bare stream.
+pub(crate) fn refuse_node(plan: &LogicalPlan) -> Refusal {
+    match plan {
+        LogicalPlan::Window(_) => Refusal::new(
+            "plan::over",
+            "an OVER window over single events cannot run yet",
+        )
+        .help("aggregate over a window function first, and use OVER on the aggregate's rows: … ROW_NUMBER() OVER (PARTITION BY window_start, window_end ORDER BY COUNT(*) DESC)"),
+        LogicalPlan::Sort(_) | LogicalPlan::Limit(_) => Refusal::new(
+            "plan::sort",
+            "ORDER BY and LIMIT over single events cannot run: a stream has no end",
+        )
+        .help("aggregate over a window function first; ORDER BY and LIMIT then work per closed window"),
+        LogicalPlan::RecursiveQuery(_) => {
+            Refusal::new("plan::recursive", "a recursive query over a stream cannot run")
+                .help("write the steps out, or keep the recursion to static tables")
+        }
+        LogicalPlan::TableScan(_)
+        | LogicalPlan::Projection(_)
+        | LogicalPlan::Filter(_)
+        | LogicalPlan::SubqueryAlias(_) => no_aggregate(),
+        other => Refusal::new(
+            "plan::node",
+            format!("{} over a stream cannot run", other.display()),
+        )
+        .help("aggregate over a window function first"),
+    }
+}
+
+/// Why a query without an aggregate is refused.
+pub(crate) fn no_aggregate() -> Refusal {
+    Refusal::new(
+        "plan::no_aggregate",
+        "a query that passes single events on, without an aggregate over a window, cannot run yet",
+    )
+    .help("add GROUP BY …, window_start, window_end over TUMBLE, HOP, CUMULATE or SESSION")
+}
+
+/// Refuses what depends on when a batch is combined, and windows that are used before they close.
+fn check_expressions(plan: &LogicalPlan) -> Result<()> {
+    let bare = matches!(plan, LogicalPlan::Projection(_));
+    for expr in plan.expressions() {
+        let passes = bare && matches!(plain(&expr), Expr::Column(_));
+        expr.apply(|part| {
+            if let Expr::ScalarFunction(call) = part
+                && call.func.signature().volatility == Volatility::Volatile
+            {
+                return Err(refuse_volatile(call.func.name(), true).into_engine());
+            }
+            if let Expr::Column(column) = part
+                && !passes
+                && plan.inputs().iter().any(|input| is_early_window(input, column))
+            {
+                return Err(Refusal::new(
+                    "plan::window::early",
+                    format!("{} is used before the windows are aggregated", column.name),
+                )
+                .help("an event of HOP, CUMULATE or SESSION has no single window; use window_start and window_end in GROUP BY, HAVING or above, or TUMBLE")
+                .into_engine());
+            }
+            if let Some(subquery) = subquery_of(part)
+                && reads_stream(subquery)
+            {
+                return Err(Refusal::new(
+                    "plan::subquery",
+                    "a subquery over a stream inside an expression cannot run",
+                )
+                .help("aggregate it over the same windows in FROM and join ON window_start, window_end")
+                .into_engine());
+            }
+            Ok(TreeNodeRecursion::Continue)
+        })?;
+    }
+    Ok(())
+}
+
+/// The plan inside a subquery expression.
+pub(crate) fn subquery_of(expr: &Expr) -> Option<&LogicalPlan> {
+    match expr {
+        Expr::ScalarSubquery(subquery) => Some(&subquery.subquery),
+        Expr::InSubquery(it) => Some(&it.subquery.subquery),
+        Expr::Exists(it) => Some(&it.subquery.subquery),
+        _ => None,
+    }
+}
+
+/// Why a volatile function is refused.
+pub(crate) fn refuse_volatile(name: &str, in_ingest: bool) -> Refusal {
+    let is_time = TIME_FUNCTIONS.contains(&name);
+    let help = match (is_time, in_ingest) {
+        (true, _) => {
+            "now() is the checkpoint's time: use it above the aggregate, in the SELECT or HAVING of closed windows; below it use the event time or arrival_time"
+        }
+        _ => {
+            "results must be the same when they are computed again after a crash; use a column of the event instead"
+        }
+    };
+    Refusal::new("plan::volatile", format!("{name}() gives another value each time it is called"))
+        .help(help)
+}
+
+fn is_early_window(input: &LogicalPlan, column: &Column) -> bool {
+    let Some(origin) = origin(input, column) else { return false };
+    let (name, shape) = (leaf_name(origin), stream_scan(origin.0).and_then(|scan| scan.shape));
+    let tumbles = matches!(shape, Some(tidemill_model::WindowShape::Tumble { .. }));
+    (name == WINDOW_START || name == WINDOW_END) && shape.is_some() && !tumbles
+}

@@ -1,0 +1,495 @@
+//! Cuts a query's plan at its aggregates over windowed streams: what is below runs in ingest, what
+//! is above runs in advance, once per closed window.
+//!
+//! # Invariants
+//! 1. Every stream of the query lies under exactly one cut.
+//! 2. All stages of a query have the same windows, so they close together.
+//! 3. Above the cut, whatever collects rows (aggregate, OVER, join) keeps windows apart, so that
+//!    running it window by window gives what running it over everything would; but ORDER BY and
+//!    LIMIT, which mean "per closed window".
+
+use std::sync::Arc;
+
+use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
+use datafusion::common::{Column, Result};
+use datafusion::logical_expr::{
+    Aggregate, Distinct, Expr, Extension, JoinType, LogicalPlan, Volatility,
+};
+use tidemill_model::WindowShape;
+
+use crate::error::Refusal;
+use crate::functions::TIME_FUNCTIONS;
+use crate::leaf::{ClosedWindows, ROW};
+use crate::lineage::{any_node, any_part, leaf_name, origin, origin_of_index, plain};
+use crate::rows;
+use crate::stage::{OutputColumn, Stage, window_column};
+
+/// A query, cut.
+pub(crate) struct Split {
+    pub(crate) stages: Vec<Stage>,
+    pub(crate) shape: WindowShape,
+    /// Above the stages; its leaves are [`ClosedWindows`] and static tables.
+    pub(crate) upper: LogicalPlan,
+}
+
+/// Cuts an analyzed plan.
+pub(crate) fn split(plan: LogicalPlan) -> Result<Split> {
+    let mut cut = Cut::default();
+    let upper = cut.node(plan)?;
+    let Some(shape) = cut.stages.first().map(|stage| stage.shape) else {
+        return Err(match rows::reads_stream(&upper) {
+            true => unaggregated(&upper).into_engine(),
+            false => Refusal::new("plan::no_stream", "the query reads no stream")
+                .help("read a stream through a window function: FROM TUMBLE(stream, event_time, INTERVAL '1' MINUTE)")
+                .into_engine(),
+        });
+    };
+    if rows::reads_stream(&upper) {
+        return Err(unaggregated(&upper).into_engine());
+    }
+    if cut.stages.iter().any(|stage| stage.shape != shape) {
+        return Err(Refusal::new(
+            "plan::several_windows",
+            "the aggregates of one query have different windows",
+        )
+        .help("use the same window function with the same sizes for all of them, or make them queries of their own")
+        .into_engine());
+    }
+    let upper = without_order(upper);
+    check_upper(&upper, shape, cut.stages.len())?;
+    Ok(Split { stages: cut.stages, shape, upper })
+}
+
+/// Why a stream that no windowed aggregate is over cannot run.
+fn unaggregated(plan: &LogicalPlan) -> Refusal {
+    let mut refusal = None;
+    let _ = plan.apply(|node| {
+        if !rows::reads_stream(node) {
+            return Ok(TreeNodeRecursion::Jump);
+        }
+        let two_streams = |join: &datafusion::logical_expr::Join| {
+            rows::reads_stream(&join.left) && rows::reads_stream(&join.right)
+        };
+        match node {
+            LogicalPlan::Join(join) if two_streams(join) => {
+                refusal = rows::with_row(node).err();
+            }
+            LogicalPlan::Window(_) => refusal = Some(rows::refuse_node(node).into_engine()),
+            _ => return Ok(TreeNodeRecursion::Continue),
+        }
+        Ok(TreeNodeRecursion::Stop)
+    });
+    match refusal {
+        Some(error) => Refusal::from_engine(error, ""),
+        None => rows::no_aggregate(),
+    }
+}
+
+#[derive(Default)]
+struct Cut {
+    stages: Vec<Stage>,
+    aggregates: Vec<Aggregate>,
+}
+
+impl Cut {
+    fn node(&mut self, plan: LogicalPlan) -> Result<LogicalPlan> {
+        if !rows::reads_stream(&plan) {
+            return Ok(plan);
+        }
+        for expr in plan.expressions() {
+            let over_stream = |part: &Expr| rows::subquery_of(part).is_some_and(rows::reads_stream);
+            if any_part(&expr, over_stream) {
+                return Err(Refusal::new(
+                    "plan::subquery",
+                    "a subquery over a stream inside an expression cannot run",
+                )
+                .help("aggregate it over the same windows in FROM and join ON window_start, window_end")
+                .into_engine());
+            }
+        }
+        match plan {
+            LogicalPlan::Distinct(Distinct::All(input)) if !has_aggregate(&input) => {
+                let columns = visible(&input);
+                let aggregate = Aggregate::try_new(input, columns, Vec::new())?;
+                self.aggregate(aggregate)
+            }
+            LogicalPlan::Aggregate(aggregate) if !has_aggregate(&aggregate.input) => {
+                self.aggregate(aggregate)
+            }
+            other => {
+                let children = other
+                    .inputs()
+                    .into_iter()
+                    .map(|input| self.node(input.clone()))
+                    .collect::<Result<Vec<_>>>()?;
+                let expressions = other.expressions();
+                other.with_new_exprs(expressions, children)
+            }
+        }
+    }
+
+    fn aggregate(&mut self, aggregate: Aggregate) -> Result<LogicalPlan> {
+        let known = self.aggregates.iter().position(|known| *known == aggregate);
+        let stage = match known {
+            Some(stage) => stage,
+            None => {
+                self.stages.push(cut_stage(&aggregate)?);
+                self.aggregates.push(aggregate.clone());
+                self.stages.len() - 1
+            }
+        };
+        let output = self.stages[stage].output.clone();
+        let node = Arc::new(ClosedWindows { stage, schema: aggregate.schema, output });
+        Ok(LogicalPlan::Extension(Extension { node }))
+    }
+}
+
+/// All columns of a plan but the hidden one.
+fn visible(plan: &LogicalPlan) -> Vec<Expr> {
+    let columns = plan.schema().columns().into_iter().filter(|column| column.name != ROW);
+    columns.map(Expr::Column).collect()
+}
+
+/// Whether an aggregate over a stream lies in `plan`, so that what is above belongs to advance.
+fn has_aggregate(plan: &LogicalPlan) -> bool {
+    any_node(plan, |node| {
+        matches!(node, LogicalPlan::Aggregate(_) | LogicalPlan::Distinct(_))
+            && rows::reads_stream(node)
+    })
+}
+
+fn cut_stage(aggregate: &Aggregate) -> Result<Stage> {
+    let scans = rows::scans(&aggregate.input)?;
+    let shapes: Vec<Option<WindowShape>> = scans.iter().map(|scan| scan.shape).collect();
+    let shape = match shapes.as_slice() {
+        [Some(shape), rest @ ..] if rest.iter().all(|other| *other == Some(*shape)) => *shape,
+        [Some(_), ..] => {
+            return Err(Refusal::new(
+                "plan::several_windows",
+                "the streams under one aggregate have different windows",
+            )
+            .help("use the same window function with the same sizes on each of them")
+            .into_engine());
+        }
+        _ => {
+            let stream = scans.first().map_or("stream", |scan| scan.stream.as_str());
+            return Err(Refusal::new(
+                "plan::aggregate::no_window",
+                format!("an aggregate over stream `{stream}` has no window: it would never end"),
+            )
+            .help(format!(
+                "write FROM TUMBLE({stream}, <event time>, INTERVAL '1' MINUTE) and GROUP BY window_start, window_end"
+            ))
+            .into_engine());
+        }
+    };
+    let input = rows::with_row(&aggregate.input)?;
+    check_aggregate_expressions(aggregate)?;
+    let mut streams: Vec<String> = scans.iter().map(|scan| scan.stream.clone()).collect();
+    streams.sort();
+    streams.dedup();
+    let partition_by: Vec<String> =
+        scans.iter().flat_map(|scan| scan.partition_by.iter().cloned()).collect();
+    let stage = Stage::new(aggregate, input, streams, shape)?;
+    check_window_grouped(&stage)?;
+    if matches!(shape, WindowShape::Session { .. }) && !partition_by.is_empty() {
+        check_partition(aggregate, &partition_by)?;
+    }
+    Ok(stage)
+}
+
+/// The aggregate must group by its window: by its start or end where one tells the other.
+fn check_window_grouped(stage: &Stage) -> Result<()> {
+    let has = |wanted| stage.output.contains(&wanted);
+    let (start, end) = (has(OutputColumn::WindowStart), has(OutputColumn::WindowEnd));
+    let enough = match stage.shape {
+        WindowShape::Tumble { .. } | WindowShape::Hop { .. } => start || end,
+        WindowShape::Cumulate { .. } | WindowShape::Session { .. } => start && end,
+    };
+    if enough {
+        return Ok(());
+    }
+    Err(Refusal::new(
+        "plan::aggregate::no_window",
+        "the aggregate does not group by its window: it would never end",
+    )
+    .help("add window_start, window_end to GROUP BY")
+    .into_engine())
+}
+
+fn check_aggregate_expressions(aggregate: &Aggregate) -> Result<()> {
+    let groups = aggregate.group_expr.iter().flat_map(|expr| match expr {
+        Expr::GroupingSet(set) => set.distinct_expr().into_iter().cloned().collect(),
+        other => vec![other.clone()],
+    });
+    let keys = groups.filter(|expr| window_column(&aggregate.input, expr).is_none());
+    for expr in keys.chain(aggregate.aggr_expr.iter().cloned()) {
+        let mut refusal = None;
+        expr.apply(|part| {
+            match part {
+                Expr::Column(column) if is_windowed_not_tumbling(&aggregate.input, column) => {
+                    refusal = Some(
+                        Refusal::new(
+                            "plan::window::early",
+                            format!("{} is used before the windows are aggregated", column.name),
+                        )
+                        .help("use window_start and window_end as plain columns of GROUP BY, or above the aggregate"),
+                    );
+                }
+                Expr::ScalarFunction(call)
+                    if call.func.signature().volatility == Volatility::Volatile =>
+                {
+                    refusal = Some(rows::refuse_volatile(call.func.name(), true));
+                }
+                _ => return Ok(TreeNodeRecursion::Continue),
+            }
+            Ok(TreeNodeRecursion::Stop)
+        })?;
+        if let Some(refusal) = refusal {
+            return Err(refusal.into_engine());
+        }
+    }
+    Ok(())
+}
+
+fn is_windowed_not_tumbling(input: &LogicalPlan, column: &Column) -> bool {
+    let windowed = window_column(input, &Expr::Column(column.clone())).is_some();
+    let tumbles = rows::scans(input).is_ok_and(|scans| {
+        scans.iter().all(|scan| matches!(scan.shape, Some(WindowShape::Tumble { .. })))
+    });
+    windowed && !tumbles
+}
+
+/// PARTITION BY of a session window must be what the query groups by: sessions are per GROUP BY
+/// key.
+fn check_partition(aggregate: &Aggregate, partition_by: &[String]) -> Result<()> {
+    let mut grouped: Vec<String> = Vec::new();
+    for expr in &aggregate.group_expr {
+        if window_column(&aggregate.input, expr).is_some() {
+            continue;
+        }
+        grouped.push(match plain(expr) {
+            Expr::Column(column) => origin(&aggregate.input, column)
+                .map_or_else(|| column.name.clone(), |origin| leaf_name(origin).to_string()),
+            other => other.to_string(),
+        });
+    }
+    let mut wanted = partition_by.to_vec();
+    grouped.sort();
+    wanted.sort();
+    wanted.dedup();
+    if grouped == wanted {
+        return Ok(());
+    }
+    Err(Refusal::new(
+        "plan::window::partition",
+        format!(
+            "the session window is partitioned by {} but the query groups by {}",
+            wanted.join(", "),
+            if grouped.is_empty() { "nothing".to_string() } else { grouped.join(", ") }
+        ),
+    )
+    .help("sessions are kept per GROUP BY key: make both lists the same")
+    .into_engine())
+}
+
+/// The plan without an ORDER BY at its top that no LIMIT needs: rows of a window are a set.
+fn without_order(plan: LogicalPlan) -> LogicalPlan {
+    match plan {
+        LogicalPlan::Sort(sort) if sort.fetch.is_none() => Arc::unwrap_or_clone(sort.input),
+        other => other,
+    }
+}
+
+/// Whether the plan's rows depend on rows of the same window only through row-wise nodes, so that
+/// all windows that close together can run at once.
+pub(crate) fn is_row_wise(plan: &LogicalPlan) -> bool {
+    let row_wise = matches!(
+        plan,
+        LogicalPlan::Projection(_) | LogicalPlan::Filter(_) | LogicalPlan::SubqueryAlias(_)
+    ) || matches!(plan, LogicalPlan::Extension(_));
+    row_wise
+        && plan.inputs().into_iter().all(is_row_wise)
+        && plan
+            .expressions()
+            .iter()
+            .all(|expr| !any_part(expr, |part| rows::subquery_of(part).is_some()))
+}
+
+fn check_upper(plan: &LogicalPlan, shape: WindowShape, stages: usize) -> Result<()> {
+    let session = matches!(shape, WindowShape::Session { .. });
+    plan.apply_with_subqueries(|node| {
+        for expr in node.expressions() {
+            let mut refusal = None;
+            expr.apply(|part| {
+                if let Expr::ScalarFunction(call) = part {
+                    let name = call.func.name();
+                    let volatile = call.func.signature().volatility == Volatility::Volatile;
+                    if volatile && !TIME_FUNCTIONS.contains(&name) {
+                        refusal = Some(rows::refuse_volatile(name, false));
+                        return Ok(TreeNodeRecursion::Stop);
+                    }
+                }
+                Ok(TreeNodeRecursion::Continue)
+            })?;
+            if let Some(refusal) = refusal {
+                return Err(refusal.into_engine());
+            }
+        }
+        let apart = |exprs: &[Expr], input: &LogicalPlan| keeps_windows(exprs, input, shape);
+        let refusal = match node {
+            LogicalPlan::Aggregate(it) if !apart(&it.group_expr, &it.input) && closes(node) => {
+                Some(("an aggregate over closed windows mixes windows: it would never end", "add window_start, window_end to its GROUP BY"))
+            }
+            LogicalPlan::Distinct(it) if closes(node) => {
+                let columns: Vec<Expr> = it.input().schema().columns().into_iter().map(Expr::Column).collect();
+                (!apart(&columns, it.input())).then_some((
+                    "DISTINCT over closed windows mixes windows: it would never end",
+                    "add window_start, window_end to its columns",
+                ))
+            }
+            LogicalPlan::Window(it) if closes(node) => {
+                let mixes = it.window_expr.iter().any(|expr| match plain(expr) {
+                    Expr::WindowFunction(call) => !apart(&call.params.partition_by, &it.input),
+                    _ => true,
+                });
+                mixes.then_some((
+                    "OVER on closed windows mixes windows: it would never end",
+                    "add window_start, window_end to its PARTITION BY",
+                ))
+            }
+            LogicalPlan::Join(join) if closes(&join.left) && closes(&join.right) => {
+                (!joins_windows(join, shape)).then_some((
+                    "a join of two aggregates mixes windows",
+                    "join ON both sides' window_start and window_end being equal",
+                ))
+            }
+            LogicalPlan::Join(join) if keeps_table_rows(join) => Some((
+                "the join keeps rows of a static table that match no window, and no window tells that none will come",
+                "put the aggregate on the side whose rows are kept",
+            )),
+            LogicalPlan::Sort(_) | LogicalPlan::Limit(_) if session && closes(node) => Some((
+                "ORDER BY and LIMIT do not work on sessions: each session closes on its own",
+                "use HAVING or WHERE, or windows of one size",
+            )),
+            LogicalPlan::RecursiveQuery(_) if closes(node) => Some((
+                "a recursive query over closed windows cannot run",
+                "write the steps out",
+            )),
+            _ => None,
+        };
+        match refusal {
+            Some((message, help)) => {
+                Err(Refusal::new("plan::mixes_windows", message).help(help).into_engine())
+            }
+            None => Ok(TreeNodeRecursion::Continue),
+        }
+    })?;
+    if session && stages > 1 {
+        return Err(Refusal::new(
+            "plan::sessions",
+            "a query over sessions can have one aggregate only",
+        )
+        .help("make the aggregates queries of their own")
+        .into_engine());
+    }
+    Ok(())
+}
+
+/// Whether closed windows enter somewhere in `plan`.
+fn closes(plan: &LogicalPlan) -> bool {
+    any_node(plan, |node| is_closed(node).is_some())
+}
+
+fn is_closed(plan: &LogicalPlan) -> Option<&ClosedWindows> {
+    match plan {
+        LogicalPlan::Extension(extension) => extension.node.as_any().downcast_ref(),
+        _ => None,
+    }
+}
+
+/// The window column of closed windows that `column` is, if it is one.
+fn closed_window_column(plan: &LogicalPlan, column: &Column) -> Option<OutputColumn> {
+    let (leaf, index) = origin(plan, column)?;
+    window_output(leaf, index)
+}
+
+fn window_output(leaf: &LogicalPlan, index: usize) -> Option<OutputColumn> {
+    let column = *is_closed(leaf)?.output.get(index)?;
+    matches!(column, OutputColumn::WindowStart | OutputColumn::WindowEnd).then_some(column)
+}
+
+fn told_apart(start: bool, end: bool, shape: WindowShape) -> bool {
+    match shape {
+        WindowShape::Tumble { .. } | WindowShape::Hop { .. } => start || end,
+        WindowShape::Cumulate { .. } | WindowShape::Session { .. } => start && end,
+    }
+}
+
+fn keeps_windows(exprs: &[Expr], input: &LogicalPlan, shape: WindowShape) -> bool {
+    let column = |expr: &Expr| match plain(expr) {
+        Expr::Column(column) => closed_window_column(input, column),
+        _ => None,
+    };
+    let of_set = |exprs: &[Expr]| {
+        let found: Vec<OutputColumn> = exprs.iter().filter_map(column).collect();
+        let has = |wanted| found.contains(&wanted);
+        told_apart(has(OutputColumn::WindowStart), has(OutputColumn::WindowEnd), shape)
+    };
+    match exprs {
+        [Expr::GroupingSet(datafusion::logical_expr::GroupingSet::GroupingSets(sets))] => {
+            sets.iter().all(|set| of_set(set))
+        }
+        [Expr::GroupingSet(_)] => false,
+        exprs => of_set(exprs),
+    }
+}
+
+fn joins_windows(join: &datafusion::logical_expr::Join, shape: WindowShape) -> bool {
+    let side = |plan: &LogicalPlan, expr: &Expr| match plain(expr) {
+        Expr::Column(column) => closed_window_column(plan, column),
+        _ => None,
+    };
+    let mut pairs: Vec<(Expr, Expr)> = join.on.clone();
+    let filters = join.filter.iter().flat_map(datafusion::logical_expr::utils::split_conjunction);
+    for filter in filters {
+        if let Expr::BinaryExpr(equal) = filter
+            && equal.op == datafusion::logical_expr::Operator::Eq
+        {
+            pairs.push((equal.left.as_ref().clone(), equal.right.as_ref().clone()));
+            pairs.push((equal.right.as_ref().clone(), equal.left.as_ref().clone()));
+        }
+    }
+    let equal = |wanted: OutputColumn| {
+        pairs.iter().any(|(left, right)| {
+            side(&join.left, left) == Some(wanted) && side(&join.right, right) == Some(wanted)
+        })
+    };
+    told_apart(equal(OutputColumn::WindowStart), equal(OutputColumn::WindowEnd), shape)
+}
+
+fn keeps_table_rows(join: &datafusion::logical_expr::Join) -> bool {
+    let (left, right) = (closes(&join.left), closes(&join.right));
+    match join.join_type {
+        JoinType::Full => left || right,
+        JoinType::Left | JoinType::LeftAnti | JoinType::LeftSemi | JoinType::LeftMark => {
+            right && !left
+        }
+        JoinType::Right | JoinType::RightAnti | JoinType::RightSemi | JoinType::RightMark => {
+            left && !right
+        }
+        JoinType::Inner => false,
+    }
+}
+
+/// For the upper plan's output, the columns that are the window's end and start, in the order in
+/// which results are sorted before they are numbered.
+pub(crate) fn window_outputs(upper: &LogicalPlan) -> Vec<usize> {
+    let of = |wanted: OutputColumn| {
+        (0..upper.schema().fields().len()).find(|index| {
+            origin_of_index(upper, *index)
+                .is_some_and(|(leaf, index)| window_output(leaf, index) == Some(wanted))
+        })
+    };
+    [OutputColumn::WindowEnd, OutputColumn::WindowStart].into_iter().filter_map(of).collect()
+}

@@ -1,0 +1,214 @@
+//! SQL text → one statement, in both spellings of the window functions.
+//!
+//! The generic dialect reads everything but the SQL:2016 / Flink arguments `TABLE s`,
+//! `TABLE s PARTITION BY k` and `DESCRIPTOR(ts)`. Those are rewritten among the tokens, which keep
+//! their places, into what the generic dialect reads as expressions:
+//!
+//! ```text
+//! TABLE(SESSION(TABLE s PARTITION BY a, b, DESCRIPTOR(ts), INTERVAL '1' HOUR))
+//! TABLE(SESSION(__partitioned(s, a, b),    DESCRIPTOR(ts), INTERVAL '1' HOUR))
+//! ```
+//!
+//! Not here: what the functions mean (`windowed`).
+
+use datafusion::sql::sqlparser::ast::Statement;
+use datafusion::sql::sqlparser::dialect::GenericDialect;
+use datafusion::sql::sqlparser::keywords::Keyword;
+use datafusion::sql::sqlparser::parser::Parser;
+use datafusion::sql::sqlparser::tokenizer::{Span, Token, TokenWithSpan, Tokenizer, Word};
+
+use crate::error::Refusal;
+
+/// Name under which `TABLE s PARTITION BY k, …` reaches `windowed` as a function call.
+pub(crate) const PARTITIONED: &str = "__partitioned";
+
+/// Bytes of SQL that are read at most.
+const SQL_BYTES_MAX: usize = 256 * 1024;
+/// Nesting of expressions and subqueries that is read at most.
+const SQL_DEPTH_MAX: usize = 50;
+
+/// Reads one query.
+pub(crate) fn parse(sql: &str) -> Result<Statement, Refusal> {
+    if sql.len() > SQL_BYTES_MAX {
+        let message = format!("the SQL is {} bytes long, more than {SQL_BYTES_MAX}", sql.len());
+        return Err(Refusal::new("plan::sql::too_long", message));
+    }
+    let dialect = GenericDialect {};
+    let syntax = |message: String| Refusal::from_engine(plan_error(message), sql).syntax();
+    let tokens = Tokenizer::new(&dialect, sql)
+        .tokenize_with_location()
+        .map_err(|error| syntax(error.to_string()))?;
+    let mut statements = Parser::new(&dialect)
+        .with_recursion_limit(SQL_DEPTH_MAX)
+        .with_tokens_with_locations(plain_arguments(tokens))
+        .parse_statements()
+        .map_err(|error| syntax(error.to_string()))?;
+    match (statements.pop(), statements.is_empty()) {
+        (Some(query @ Statement::Query(_)), true) => Ok(query),
+        (Some(other), true) => Err(Refusal::new(
+            "plan::sql::not_a_query",
+            format!("a query must be a SELECT, not {}", first_word(&other.to_string())),
+        )
+        .help("write SELECT …; where results go is said by `sink`")),
+        (Some(_), false) => Err(Refusal::new(
+            "plan::sql::several_statements",
+            "a query must be one statement".to_string(),
+        )
+        .help("make each statement a [queries.NAME] of its own")),
+        (None, _) => Err(Refusal::new("plan::sql::empty", "the SQL is empty")
+            .help("write SELECT … FROM TUMBLE(stream, event_time, INTERVAL '1' MINUTE) …")),
+    }
+}
+
+fn plan_error(message: String) -> datafusion::common::DataFusionError {
+    datafusion::common::DataFusionError::Plan(message)
+}
+
+fn first_word(text: &str) -> String {
+    text.split_whitespace().next().unwrap_or("nothing").to_uppercase()
+}
+
+impl Refusal {
+    fn syntax(self) -> Refusal {
+        let message = self.message.trim_start_matches("sql parser error: ").to_string();
+        Refusal { code: "plan::sql::syntax", message, ..self }
+    }
+}
+
+/// Rewrites `TABLE s [PARTITION BY …]` where it is an argument.
+fn plain_arguments(tokens: Vec<TokenWithSpan>) -> Vec<TokenWithSpan> {
+    let mut out = Vec::with_capacity(tokens.len());
+    let mut rest = tokens.into_iter().peekable();
+    let mut before_argument = false;
+    while let Some(token) = rest.next() {
+        if matches!(token.token, Token::Whitespace(_)) {
+            out.push(token);
+            continue;
+        }
+        let is_table = before_argument && is_keyword(&token.token, Keyword::TABLE);
+        before_argument = matches!(token.token, Token::LParen | Token::Comma | Token::RArrow);
+        if !is_table {
+            out.push(token);
+            continue;
+        }
+        let mut argument: Vec<TokenWithSpan> = Vec::new();
+        while let Some(next) = rest.peek() {
+            let ends = matches!(next.token, Token::LParen | Token::Comma | Token::RParen)
+                || is_keyword(&next.token, Keyword::PARTITION);
+            if ends {
+                break;
+            }
+            argument.extend(rest.next());
+        }
+        match rest.peek() {
+            // `TABLE(…)`, a table function where SQL:2016 puts it: the generic dialect reads it.
+            Some(next) if next.token == Token::LParen => {
+                out.push(token);
+                out.extend(argument);
+            }
+            Some(next) if is_keyword(&next.token, Keyword::PARTITION) => {
+                let span = next.span;
+                out.push(word(PARTITIONED, span));
+                out.push(TokenWithSpan::new(Token::LParen, span));
+                out.extend(argument);
+                out.extend(partition_columns(&mut rest, span));
+                out.push(TokenWithSpan::new(Token::RParen, span));
+            }
+            _ => out.extend(argument),
+        }
+    }
+    out
+}
+
+/// Takes `PARTITION BY a, b` off `rest` and gives `, a, b`. The list ends before a comma that
+/// `DESCRIPTOR` or `name =>` follows, or before the closing parenthesis.
+fn partition_columns(
+    rest: &mut std::iter::Peekable<std::vec::IntoIter<TokenWithSpan>>,
+    span: Span,
+) -> Vec<TokenWithSpan> {
+    let mut taken: Vec<TokenWithSpan> = vec![TokenWithSpan::new(Token::Comma, span)];
+    let mut skipped = 0;
+    while let Some(next) = rest.peek().cloned() {
+        match &next.token {
+            Token::RParen => break,
+            Token::Comma if !continues(rest) => break,
+            Token::Whitespace(_) => {
+                rest.next();
+            }
+            // PARTITION and BY themselves.
+            _ if skipped < 2 => {
+                skipped += 1;
+                rest.next();
+            }
+            _ => taken.extend(rest.next()),
+        }
+    }
+    taken
+}
+
+/// Whether the comma that `rest` stands at is followed by another partition column.
+fn continues(rest: &std::iter::Peekable<std::vec::IntoIter<TokenWithSpan>>) -> bool {
+    let mut ahead = rest.clone();
+    ahead.next();
+    let mut words = ahead.filter(|token| !matches!(token.token, Token::Whitespace(_)));
+    let column = match words.next().map(|token| token.token) {
+        Some(Token::Word(word)) => !word.value.eq_ignore_ascii_case("DESCRIPTOR"),
+        _ => false,
+    };
+    column && !matches!(words.next().map(|token| token.token), Some(Token::RArrow))
+}
+
+fn is_keyword(token: &Token, keyword: Keyword) -> bool {
+    matches!(token, Token::Word(word) if word.keyword == keyword && word.quote_style.is_none())
+}
+
+fn word(text: &str, span: Span) -> TokenWithSpan {
+    let word = Word { value: text.to_string(), quote_style: None, keyword: Keyword::NoKeyword };
+    TokenWithSpan::new(Token::Word(word), span)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn reads_as(sql: &str) -> String {
+        parse(sql).unwrap().to_string()
+    }
+
+    #[test]
+    fn the_flink_spelling_is_read() {
+        assert_eq!(
+            reads_as("SELECT * FROM TABLE(TUMBLE(TABLE s, DESCRIPTOR(ts), INTERVAL '1' HOUR))"),
+            "SELECT * FROM TABLE(TUMBLE(s, DESCRIPTOR(ts), INTERVAL '1' HOUR))"
+        );
+        assert_eq!(
+            reads_as("SELECT * FROM TABLE(SESSION(TABLE s PARTITION BY a, b, DESCRIPTOR(ts), g))"),
+            "SELECT * FROM TABLE(SESSION(__partitioned(s, a, b), DESCRIPTOR(ts), g))"
+        );
+        assert_eq!(
+            reads_as(
+                "SELECT * FROM TABLE(TUMBLE(DATA => TABLE s, TIMECOL => DESCRIPTOR(ts), SIZE => i))"
+            ),
+            "SELECT * FROM TABLE(TUMBLE(DATA => s, TIMECOL => DESCRIPTOR(ts), SIZE => i))"
+        );
+    }
+
+    #[test]
+    fn what_is_no_single_select_is_refused() {
+        for (sql, code) in [
+            ("", "plan::sql::empty"),
+            ("DROP TABLE x", "plan::sql::not_a_query"),
+            ("SELECT 1; SELECT 2", "plan::sql::several_statements"),
+            ("SELECT FROM WHERE", "plan::sql::syntax"),
+            ("SELECT 'open", "plan::sql::syntax"),
+        ] {
+            assert_eq!(parse(sql).unwrap_err().code, code, "{sql}");
+        }
+    }
+
+    #[test]
+    fn deep_nesting_is_refused_and_does_not_overflow_the_stack() {
+        let sql = format!("SELECT {}1{}", "(".repeat(5000), ")".repeat(5000));
+        assert_eq!(parse(&sql).unwrap_err().code, "plan::sql::syntax");
+    }
+}

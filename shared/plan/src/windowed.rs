@@ -1,0 +1,351 @@
+//! TUMBLE, HOP, CUMULATE and SESSION in FROM: which stream, which windows.
+//!
+//! Arguments by position, `TUMBLE(s, ts, size [, offset])`, `HOP(s, ts, slide, size [, offset])`,
+//! `CUMULATE(s, ts, step, size [, offset])`, `SESSION(s, ts, gap)`, or by Flink's names (`DATA =>`,
+//! `TIMECOL =>`, `SIZE =>` …), with or without `TABLE(…)` around them.
+//!
+//! Not here: which windows an event falls in (`tidemill_model::WindowShape`).
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use datafusion::common::{DFSchema, Result, ScalarValue, TableReference};
+use datafusion::datasource::provider_as_source;
+use datafusion::logical_expr::planner::{
+    PlannedRelation, RelationPlanner, RelationPlannerContext, RelationPlanning,
+};
+use datafusion::logical_expr::{Expr, LogicalPlanBuilder};
+use datafusion::sql::sqlparser::ast::{
+    Expr as SqlExpr, FunctionArg, FunctionArgExpr, FunctionArgOperator, FunctionArguments, Ident,
+    Spanned, TableFactor,
+};
+use tidemill_model::{WindowError, WindowShape};
+use tidemill_pipeline::{EventTime, Stream};
+
+use crate::error::{Refusal, span_range};
+use crate::leaf::StreamScan;
+use crate::schema::{ARRIVAL_TIME, stream_schema};
+use crate::sql::PARTITIONED;
+
+/// Plans window functions over the pipeline's streams, for one query.
+#[derive(Debug)]
+pub(crate) struct WindowFunctions {
+    pub(crate) streams: Arc<BTreeMap<String, Stream>>,
+    pub(crate) sql: String,
+}
+
+/// A function's arguments: name in capitals, if given by name, and value.
+type Arguments = Vec<(Option<String>, SqlExpr)>;
+
+impl RelationPlanner for WindowFunctions {
+    fn plan_relation(
+        &self,
+        relation: TableFactor,
+        context: &mut dyn RelationPlannerContext,
+    ) -> Result<RelationPlanning> {
+        let called = match &relation {
+            TableFactor::Table { name, args: Some(args), .. } => {
+                Some((name.to_string(), arguments(&args.args), name.span()))
+            }
+            TableFactor::TableFunction { expr: SqlExpr::Function(call), .. } => match &call.args {
+                FunctionArguments::List(list) => {
+                    Some((call.name.to_string(), arguments(&list.args), call.name.span()))
+                }
+                _ => None,
+            },
+            _ => None,
+        };
+        let Some((name, args, span)) = called else {
+            return Ok(RelationPlanning::Original(Box::new(relation)));
+        };
+        let kind = match Kind::of(&name) {
+            Some(kind) => kind,
+            None => return Ok(RelationPlanning::Original(Box::new(relation))),
+        };
+        let at = span_range(&self.sql, span);
+        let scan = self.scan(kind, args, context).map_err(|error| {
+            Refusal::from_engine(error, &self.sql).at(None).or_at(at).into_engine()
+        })?;
+        let alias = match relation {
+            TableFactor::Table { alias, .. } | TableFactor::TableFunction { alias, .. } => alias,
+            _ => None,
+        };
+        let table = TableReference::bare(scan.stream.clone());
+        let source = provider_as_source(Arc::new(scan));
+        let plan = LogicalPlanBuilder::scan(table, source, None)?.build()?;
+        Ok(RelationPlanning::Planned(Box::new(PlannedRelation::new(plan, alias))))
+    }
+}
+
+impl Refusal {
+    /// Sets the place unless one is set already.
+    fn or_at(mut self, at: Option<std::ops::Range<usize>>) -> Refusal {
+        self.at = self.at.or(at);
+        self
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Tumble,
+    Hop,
+    Cumulate,
+    Session,
+}
+
+impl Kind {
+    fn of(name: &str) -> Option<Kind> {
+        match name.to_ascii_uppercase().as_str() {
+            "TUMBLE" => Some(Kind::Tumble),
+            "HOP" => Some(Kind::Hop),
+            "CUMULATE" => Some(Kind::Cumulate),
+            "SESSION" => Some(Kind::Session),
+            _ => None,
+        }
+    }
+
+    /// Names of the arguments by position; those after `required` may be left out.
+    fn parameters(self) -> (&'static [&'static str], usize) {
+        match self {
+            Kind::Tumble => (&["DATA", "TIMECOL", "SIZE", "OFFSET"], 3),
+            Kind::Hop => (&["DATA", "TIMECOL", "SLIDE", "SIZE", "OFFSET"], 4),
+            Kind::Cumulate => (&["DATA", "TIMECOL", "STEP", "SIZE", "OFFSET"], 4),
+            Kind::Session => (&["DATA", "TIMECOL", "GAP"], 3),
+        }
+    }
+
+    fn usage(self) -> &'static str {
+        match self {
+            Kind::Tumble => "TUMBLE(stream, event_time, size [, offset])",
+            Kind::Hop => "HOP(stream, event_time, slide, size [, offset])",
+            Kind::Cumulate => "CUMULATE(stream, event_time, step, size [, offset])",
+            Kind::Session => "SESSION(stream, event_time, gap)",
+        }
+    }
+}
+
+fn arguments(args: &[FunctionArg]) -> Option<Arguments> {
+    args.iter()
+        .map(|arg| match arg {
+            FunctionArg::Unnamed(FunctionArgExpr::Expr(value)) => Some((None, value.clone())),
+            FunctionArg::Named {
+                name,
+                arg: FunctionArgExpr::Expr(value),
+                operator: FunctionArgOperator::RightArrow | FunctionArgOperator::Assignment,
+            } => Some((Some(name.value.to_ascii_uppercase()), value.clone())),
+            FunctionArg::ExprNamed {
+                name: SqlExpr::Identifier(name),
+                arg: FunctionArgExpr::Expr(value),
+                operator: FunctionArgOperator::RightArrow | FunctionArgOperator::Assignment,
+            } => Some((Some(name.value.to_ascii_uppercase()), value.clone())),
+            _ => None,
+        })
+        .collect()
+}
+
+impl WindowFunctions {
+    fn scan(
+        &self,
+        kind: Kind,
+        args: Option<Arguments>,
+        context: &mut dyn RelationPlannerContext,
+    ) -> Result<StreamScan> {
+        let usage = || {
+            Refusal::new(ARGUMENTS, "the arguments are not those of the window function")
+                .help(format!("write {}", kind.usage()))
+        };
+        let mut bound: BTreeMap<&str, SqlExpr> = BTreeMap::new();
+        let (names, required) = kind.parameters();
+        for (position, (name, value)) in
+            args.ok_or_else(|| usage().into_engine())?.into_iter().enumerate()
+        {
+            let known = match &name {
+                Some(name) => names.iter().find(|known| *known == name),
+                None => names.get(position),
+            };
+            let known = known.ok_or_else(|| usage().at(self.place(&value)).into_engine())?;
+            if bound.insert(known, value).is_some() {
+                return Err(usage().into_engine());
+            }
+        }
+        if names[..required].iter().any(|name| !bound.contains_key(name)) {
+            return Err(usage().into_engine());
+        }
+        let (stream, partition_by) = self.data(kind, &bound["DATA"], context)?;
+        self.check_time(stream, &bound["TIMECOL"], context)?;
+        let mut ms = |name: &str| match bound.get(name) {
+            Some(value) => self.milliseconds(value, context),
+            None => Ok(0),
+        };
+        let shape = match kind {
+            Kind::Tumble => WindowShape::tumble(ms("SIZE")?, ms("OFFSET")?),
+            Kind::Hop => WindowShape::hop(ms("SLIDE")?, ms("SIZE")?, ms("OFFSET")?),
+            Kind::Cumulate => WindowShape::cumulate(ms("STEP")?, ms("SIZE")?, ms("OFFSET")?),
+            Kind::Session => WindowShape::session(ms("GAP")?),
+        };
+        let shape = shape.map_err(|error| self.uneven(&error, &bound).into_engine())?;
+        Ok(StreamScan::new(&stream.name, &stream_schema(stream), Some(shape), partition_by))
+    }
+
+    fn uneven(&self, error: &WindowError, bound: &BTreeMap<&str, SqlExpr>) -> Refusal {
+        match error {
+            WindowError::UnevenStep { suggested_ms, .. } => Refusal::new(
+                "plan::window::uneven_step",
+                error.to_string(),
+            )
+            .help(format!(
+                "use a step that divides the size, such as INTERVAL '{suggested_ms} milliseconds'"
+            ))
+            .at(bound.get("STEP").and_then(|step| self.place(step))),
+            WindowError::NotPositive { what, .. } => {
+                Refusal::new("plan::window::not_positive", error.to_string())
+                    .help("write an interval of at least a millisecond")
+                    .at(bound.get(what.to_ascii_uppercase().as_str()).and_then(|it| self.place(it)))
+            }
+        }
+    }
+
+    fn place(&self, expr: &SqlExpr) -> Option<std::ops::Range<usize>> {
+        span_range(&self.sql, expr.span())
+    }
+
+    /// The stream that the table argument names, and its PARTITION BY.
+    fn data(
+        &self,
+        kind: Kind,
+        data: &SqlExpr,
+        context: &mut dyn RelationPlannerContext,
+    ) -> Result<(&Stream, Vec<String>)> {
+        let (table, partition_by) = match data {
+            SqlExpr::Function(call) if call.name.to_string() == PARTITIONED => {
+                let FunctionArguments::List(list) = &call.args else {
+                    return Err(
+                        Refusal::new(ARGUMENTS, "PARTITION BY names no column").into_engine()
+                    );
+                };
+                let mut columns =
+                    arguments(&list.args).unwrap_or_default().into_iter().map(|(_, column)| {
+                        last_name(&column).map(|name| context.normalize_ident(name))
+                    });
+                (columns.next().flatten(), columns.collect::<Option<Vec<_>>>())
+            }
+            other => (last_name(other).map(|name| context.normalize_ident(name)), Some(Vec::new())),
+        };
+        let stream = table.as_ref().and_then(|table| self.streams.get(table));
+        match (stream, partition_by) {
+            (Some(stream), Some(partition_by)) => Ok((stream, partition_by)),
+            _ => {
+                let streams: Vec<&str> = self.streams.keys().map(String::as_str).collect();
+                Err(Refusal::new(
+                    "plan::window::not_a_stream",
+                    format!("the window function's table is not a stream of the pipeline: {data}"),
+                )
+                .help(format!(
+                    "write {}; streams here: {}; put filters and projections around the function",
+                    kind.usage(),
+                    streams.join(", ")
+                ))
+                .at(self.place(data))
+                .into_engine())
+            }
+        }
+    }
+
+    /// The time column must be the stream's event time: the watermark follows that one.
+    fn check_time(
+        &self,
+        stream: &Stream,
+        time: &SqlExpr,
+        context: &mut dyn RelationPlannerContext,
+    ) -> Result<()> {
+        let named = match time {
+            SqlExpr::Function(call) if call.name.to_string().eq_ignore_ascii_case("DESCRIPTOR") => {
+                match &call.args {
+                    FunctionArguments::List(list) => arguments(&list.args)
+                        .and_then(|mut columns| columns.pop())
+                        .and_then(|(_, column)| last_name(&column)),
+                    _ => None,
+                }
+            }
+            other => last_name(other),
+        };
+        let named = named.map(|name| context.normalize_ident(name));
+        let event_time = match stream.event_time {
+            EventTime::Column(index) => stream.columns[index].name.as_str(),
+            EventTime::Arrival => ARRIVAL_TIME,
+        };
+        if named.as_deref().is_some_and(|named| named.eq_ignore_ascii_case(event_time)) {
+            return Ok(());
+        }
+        Err(Refusal::new(
+            "plan::window::not_event_time",
+            format!(
+                "windows of stream `{}` run on its event time, `{event_time}`, not on {time}",
+                stream.name
+            ),
+        )
+        .help(format!(
+            "write {event_time} here, or set event_time = \"…\" in [streams.{}]",
+            stream.name
+        ))
+        .at(self.place(time))
+        .into_engine())
+    }
+
+    fn milliseconds(
+        &self,
+        value: &SqlExpr,
+        context: &mut dyn RelationPlannerContext,
+    ) -> Result<i64> {
+        let wrong = |message: String, help: &str| {
+            Err(Refusal::new("plan::window::interval", message)
+                .help(help)
+                .at(self.place(value))
+                .into_engine())
+        };
+        let expr = context.sql_to_expr(value.clone(), &DFSchema::empty())?;
+        let (sign, literal) = match &expr {
+            Expr::Negative(inner) => (-1, inner.as_ref()),
+            other => (1, other),
+        };
+        let (months, days, nanoseconds) = match literal {
+            Expr::Literal(ScalarValue::IntervalMonthDayNano(Some(interval)), _) => {
+                (interval.months, interval.days, interval.nanoseconds)
+            }
+            Expr::Literal(ScalarValue::IntervalDayTime(Some(interval)), _) => {
+                (0, interval.days, i64::from(interval.milliseconds) * 1_000_000)
+            }
+            Expr::Literal(ScalarValue::IntervalYearMonth(Some(months)), _) => (*months, 0, 0),
+            _ => {
+                return wrong(
+                    format!("{value} is not an interval literal"),
+                    "write INTERVAL '10' SECOND, INTERVAL '1' HOUR or the like",
+                );
+            }
+        };
+        if months != 0 {
+            return wrong(
+                format!("{value} has no fixed length"),
+                "months and years vary; write days instead, INTERVAL '30' DAY",
+            );
+        }
+        if nanoseconds % 1_000_000 != 0 {
+            return wrong(
+                format!("{value} is finer than a millisecond"),
+                "event time has milliseconds; write a whole number of them",
+            );
+        }
+        Ok(sign * (i64::from(days) * 86_400_000 + nanoseconds / 1_000_000))
+    }
+}
+
+const ARGUMENTS: &str = "plan::window::arguments";
+
+/// The last part of a name, `b` of `a.b`.
+fn last_name(expr: &SqlExpr) -> Option<Ident> {
+    match expr {
+        SqlExpr::Identifier(name) => Some(name.clone()),
+        SqlExpr::CompoundIdentifier(names) => names.last().cloned(),
+        _ => None,
+    }
+}
