@@ -46,7 +46,7 @@ use tidemill_plan::PipelinePlan;
 use tokio::runtime::Runtime;
 
 use self::advance::Nonces;
-use self::handed::Handed;
+pub(crate) use self::handed::Handed;
 use self::ingest::{BLOCKS_QUEUED, Block, Shared, Worker};
 use self::logs::Logs;
 use self::output::Output;

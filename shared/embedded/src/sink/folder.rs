@@ -144,8 +144,9 @@ impl Sink for FolderSink {
             };
             let bytes = match file.format {
                 FileFormat::JsonLines => {
+                    let rows = json::RowWriter::new(&results.batch).map_err(down)?;
                     let mut lines = Vec::new();
-                    json::write_rows(&results.batch, &mut lines).map_err(down)?;
+                    (0..results.batch.num_rows()).for_each(|row| rows.write(row, &mut lines));
                     lines
                 }
                 FileFormat::Parquet if results.batch.num_rows() == 0 => Vec::new(),
@@ -155,7 +156,7 @@ impl Sink for FolderSink {
         }
         let mut lines = Vec::new();
         for letter in &emission.dead_letters {
-            json::write_dead_letter(letter, &mut lines);
+            json::write_dead_letter(&mut lines, None, letter);
         }
         open.append(DEAD_LETTERS, &lines)?;
         open.state().encode()
