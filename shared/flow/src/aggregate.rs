@@ -9,7 +9,7 @@
 
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, RecordBatch, UInt64Array};
+use arrow::array::{ArrayRef, AsArray, RecordBatch, UInt64Array};
 use arrow::compute::{SortColumn, lexsort_to_indices, take};
 use arrow::datatypes::{Schema, UInt64Type};
 use datafusion::common::{Result, internal_datafusion_err};

@@ -78,9 +78,8 @@ impl Combine for Combiner {
             if !reads || decoded.rows.num_rows() == 0 {
                 continue;
             }
-            let partial = stage
-                .combine(log, decoded, seen)
-                .map_err(|error| failed(&stage.query, &error))?;
+            let partial =
+                stage.combine(log, decoded, seen).map_err(|error| failed(&stage.query, &error))?;
             if partial.num_rows() == 0 {
                 continue;
             }
@@ -127,9 +126,7 @@ impl StageCombiner {
             let chosen = choose(&lower, &placed.together)?;
             let rows = with_order(stage, log, decoded, chosen)?;
             parts.push(match query.shape {
-                WindowShape::Session { gap_ms } => {
-                    fragments(stage, decoded, &rows, gap_ms)?
-                }
+                WindowShape::Session { gap_ms } => fragments(stage, decoded, &rows, gap_ms)?,
                 _ => slice_rows(stage, &placed, &rows)?,
             });
         }
@@ -171,9 +168,7 @@ fn records(slot: &Slot, decoded: &Decoded, shape: WindowShape) -> Result<RecordB
         .iter()
         .map(|field| match (decoded.rows.column_by_name(field.name()), field.name().as_str()) {
             (Some(column), _) => Ok(Arc::clone(column)),
-            (None, ROW) => {
-                Ok(Arc::new(UInt32Array::from_iter_values(0..count as u32)) as ArrayRef)
-            }
+            (None, ROW) => Ok(Arc::new(UInt32Array::from_iter_values(0..count as u32)) as ArrayRef),
             (None, WINDOW_START) => Ok(window(false)),
             (None, WINDOW_END) => Ok(window(true)),
             (None, other) => internal_err!("the decoded batch has no column {other}"),

@@ -116,9 +116,7 @@ impl OpenState for State {
                 .map_err(|error| unreadable(plan, error))?;
             let mut late = self.ledger.of(plan, stage, log, segment);
             match open {
-                OpenStage::Slices(slices) => {
-                    slices.merge(plan, stage, partial, closed, &mut late)
-                }
+                OpenStage::Slices(slices) => slices.merge(plan, stage, partial, closed, &mut late),
                 OpenStage::Sessions(sessions) => {
                     sessions.merge(partial, late.source());
                     Ok(())
@@ -174,9 +172,8 @@ impl OpenState for State {
             let before = self.closed;
             for query in &mut self.queries {
                 let plan = Arc::clone(&query.plan);
-                let results = query
-                    .close(before, watermark)
-                    .map_err(|error| failed(&plan, &error))?;
+                let results =
+                    query.close(before, watermark).map_err(|error| failed(&plan, &error))?;
                 if results.windows > 0 {
                     closed.results.push(results);
                 }

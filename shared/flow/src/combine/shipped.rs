@@ -22,8 +22,7 @@ pub(super) fn rows(
     keep_raw: bool,
 ) -> Result<RecordBatch> {
     let numbers = row_numbers(rows)?.values();
-    let times: Vec<i64> =
-        numbers.iter().map(|row| decoded.event_times[*row as usize].0).collect();
+    let times: Vec<i64> = numbers.iter().map(|row| decoded.event_times[*row as usize].0).collect();
     let record = |row: &u32| decoded.records[*row as usize] as usize;
     let positions = numbers.iter().map(|row| *decoded.raw.records[record(row)].position.as_bytes());
     let positions: ArrayRef = match rows.num_rows() {

@@ -71,12 +71,7 @@ pub(super) struct Fragments {
 
 /// Cuts the rows of each of `groups` keys into fragments. An event exactly `gap_ms` after the
 /// last one joins.
-pub(super) fn fragments(
-    numbers: &[usize],
-    times: &[i64],
-    groups: usize,
-    gap_ms: i64,
-) -> Fragments {
+pub(super) fn fragments(numbers: &[usize], times: &[i64], groups: usize, gap_ms: i64) -> Fragments {
     let order = by_group_and_time(numbers, times, groups);
     let mut cut = Fragments {
         of_row: vec![0; numbers.len()],

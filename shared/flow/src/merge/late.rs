@@ -5,9 +5,7 @@ use arrow::datatypes::{Int64Type, UInt64Type};
 use arrow::util::display::{ArrayFormatter, FormatOptions};
 use datafusion::common::{Result, internal_err};
 use serde_json::{Map, Value};
-use tidemill_model::{
-    DeadLetter, DeadReason, EventMs, LogId, Position, Segment, WallMs, Window,
-};
+use tidemill_model::{DeadLetter, DeadReason, EventMs, LogId, Position, Segment, WallMs, Window};
 use tidemill_pipeline::Late;
 use tidemill_plan::{OutputColumn, QueryPlan, Stage};
 
@@ -49,11 +47,8 @@ impl Ledger {
         log: &LogId,
         segment: &Segment,
     ) -> StageLedger<'a> {
-        let source = Source {
-            log: log.clone(),
-            through: segment.through,
-            arrival: segment.newest_arrival,
-        };
+        let source =
+            Source { log: log.clone(), through: segment.through, arrival: segment.newest_arrival };
         self.at(plan, stage, source)
     }
 
@@ -153,7 +148,8 @@ fn partial(stage: &Stage, rows: &RecordBatch, row: usize) -> Result<String> {
     };
     let name = |wanted: OutputColumn| {
         let index = stage.output.iter().position(|column| *column == wanted);
-        index.map_or_else(|| format!("{wanted:?}"), |index| stage.closed.field(index).name().clone())
+        index
+            .map_or_else(|| format!("{wanted:?}"), |index| stage.closed.field(index).name().clone())
     };
     let mut key = Map::new();
     for column in 0..stage.keys {

@@ -101,7 +101,8 @@ fn retyped(plan: &QueryPlan, batch: &RecordBatch) -> Result<RecordBatch, arrow::
         .zip(plan.output.fields())
         .map(|(column, field)| cast(column, field.data_type()))
         .collect::<Result<Vec<_>, _>>()?;
-    let fields = plan.output.fields().iter().map(|field| field.as_ref().clone().with_nullable(true));
+    let fields =
+        plan.output.fields().iter().map(|field| field.as_ref().clone().with_nullable(true));
     let nullable = Schema::new(fields.collect::<Vec<_>>());
     RecordBatch::try_new(Arc::new(nullable), columns)
 }

@@ -7,7 +7,7 @@
 
 use std::sync::Arc;
 
-use arrow::array::{Array, AsArray, Int64Array, RecordBatch, UInt32Array};
+use arrow::array::{AsArray, Int64Array, RecordBatch, UInt32Array};
 use arrow::compute::{concat_batches, take, take_record_batch};
 use arrow::datatypes::{Int64Type, Schema};
 use datafusion::common::{Result, internal_err};
@@ -196,9 +196,7 @@ impl OpenSessions {
         let Some(open) = &self.open else { return Vec::new() };
         bounds(stage, open).map_or_else(
             |_| Vec::new(),
-            |(_, last)| {
-                last.values().iter().map(|last| EventMs(*last).plus(self.gap_ms)).collect()
-            },
+            |(_, last)| last.values().iter().map(|last| EventMs(*last).plus(self.gap_ms)).collect(),
         )
     }
 
@@ -227,13 +225,9 @@ impl OpenSessions {
 }
 
 /// First and last event of each row's session.
-fn bounds<'a>(
-    stage: &Stage,
-    rows: &'a RecordBatch,
-) -> Result<(&'a Int64Array, &'a Int64Array)> {
-    let column = |index: usize| {
-        rows.column(stage.slice_index() + index).as_primitive_opt::<Int64Type>()
-    };
+fn bounds<'a>(stage: &Stage, rows: &'a RecordBatch) -> Result<(&'a Int64Array, &'a Int64Array)> {
+    let column =
+        |index: usize| rows.column(stage.slice_index() + index).as_primitive_opt::<Int64Type>();
     match (column(0), column(1)) {
         (Some(first), Some(last)) => Ok((first, last)),
         _ => internal_err!("a session's bounds have another type"),

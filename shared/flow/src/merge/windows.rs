@@ -8,7 +8,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, Int64Array, RecordBatch};
+use arrow::array::{ArrayRef, AsArray, Int64Array, RecordBatch};
 use arrow::compute::concat_batches;
 use arrow::datatypes::Int64Type;
 use datafusion::common::{Result, internal_err};
@@ -205,8 +205,7 @@ impl OpenSlices {
 
     /// Drops slices that no open window contains.
     pub(super) fn forget(&mut self, plan: &QueryPlan, stage: &Stage, watermark: EventMs) {
-        self.slices
-            .retain(|slice, _| stage.shape.last_end(*slice).plus(plan.grace_ms) > watermark);
+        self.slices.retain(|slice, _| stage.shape.last_end(*slice).plus(plan.grace_ms) > watermark);
     }
 
     pub(super) fn last_end(&self, stage: &Stage) -> Option<EventMs> {
@@ -237,9 +236,8 @@ impl OpenSlices {
         stage: &Stage,
         closed: Option<EventMs>,
     ) -> (u64, Option<EventMs>, u64, u64) {
-        let open = |window: &Window| {
-            closed.is_none_or(|closed| window.end.plus(plan.grace_ms) > closed)
-        };
+        let open =
+            |window: &Window| closed.is_none_or(|closed| window.end.plus(plan.grace_ms) > closed);
         let mut windows: Vec<Window> = self
             .slices
             .keys()
@@ -275,10 +273,8 @@ fn by_slice(stage: &Stage, partial: &RecordBatch) -> Result<Vec<(Slice, RecordBa
         }
     };
     let (starts, ends) = (column(0)?, column(1)?);
-    let slice = |row: usize| Slice {
-        start: EventMs(starts.value(row)),
-        end: EventMs(ends.value(row)),
-    };
+    let slice =
+        |row: usize| Slice { start: EventMs(starts.value(row)), end: EventMs(ends.value(row)) };
     let mut parts = Vec::new();
     let mut from = 0;
     for row in 1..=starts.len() {
