@@ -23,8 +23,8 @@ use super::{OutputState, down};
 
 /// Dead letters of one epoch that are printed; the rest is only counted.
 const DEAD_LETTERS_MAX: usize = 3;
-/// Widest that a column is padded to, characters.
-const PAD_MAX: usize = 24;
+/// Widest that a column is padded to, characters; a longer value moves the rest of its line.
+const PAD_MAX: usize = 48;
 
 /// How lines look.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -59,7 +59,9 @@ impl PrinterSink {
         for row in &rows {
             widths.resize(row.len().max(widths.len()), 0);
             for (width, cell) in widths.iter_mut().zip(row) {
-                *width = (*width).max(cell.width()).min(PAD_MAX.max(cell.width_min()));
+                if cell.width() <= PAD_MAX {
+                    *width = (*width).max(cell.width());
+                }
             }
         }
         for row in &rows {
@@ -123,14 +125,6 @@ impl Cell {
         match self {
             Cell::Window(window) => window.chars().count(),
             Cell::Value { column, value } => column.chars().count() + 1 + value.chars().count(),
-        }
-    }
-
-    /// What the cell takes even where long values are not padded for.
-    fn width_min(&self) -> usize {
-        match self {
-            Cell::Window(_) => self.width(),
-            Cell::Value { column, .. } => column.chars().count() + 1 + PAD_MAX / 2,
         }
     }
 }

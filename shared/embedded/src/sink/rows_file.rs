@@ -189,7 +189,7 @@ mod tests {
         let (rows, parquet) = (dir.path().join(".q.rows"), dir.path().join("q.parquet"));
         std::fs::write(&rows, b"").unwrap();
         assert_eq!(to_parquet(&rows, 0, &schema(), &parquet).unwrap(), 0);
-        assert_eq!(read(&parquet), []);
+        assert_eq!(read(&parquet), Vec::<i64>::new());
     }
 
     #[test]
