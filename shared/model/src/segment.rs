@@ -32,6 +32,7 @@ pub struct Segment {
     /// What a later append checks skipped records against: the way back to the previous segment
     /// and a Bloom filter over a fixed sample of the records' positions (encoded by
     /// `flow::append`).
+    #[serde(with = "crate::bytes")]
     pub seen: Vec<u8>,
     /// Records that could not be decoded, or that no query may count.
     pub dead_letters: Vec<DeadLetter>,
@@ -52,5 +53,6 @@ pub struct Block {
     pub rows: u64,
     /// An Arrow IPC record batch without its schema (`codec::encode_batch`); the schema is the
     /// stage's, which the fingerprint covers.
+    #[serde(with = "crate::bytes")]
     pub batch: Vec<u8>,
 }

@@ -250,7 +250,7 @@ pub(super) fn decoded(log: &LogId, sources: &[Source]) -> Decoded {
         records: alive.iter().map(|(index, _)| *index).collect(),
         event_times: alive.iter().map(|(_, source)| EventMs(source.event_time)).collect(),
         dead: indexed().filter(|(_, s)| s.is_dead).map(|(index, s)| (index, letter(s))).collect(),
-        raw: Arc::new(RawBatch { buffer: Bytes::from(buffer), records }),
+        raw: Arc::new(RawBatch::new(Bytes::from(buffer), records)),
     }
 }
 
