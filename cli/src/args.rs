@@ -65,8 +65,8 @@ pub(crate) struct RunArgs {
     #[arg(long, value_name = "DIR|-")]
     pub(crate) output: Option<OutputArg>,
 
-    /// Stop at the end of the inputs, when every window is closed. Without it, the run goes on
-    /// until Ctrl-C; input from stdin ends by itself.
+    /// Stop at the end of the inputs, when every window is closed. Without it, the run waits for
+    /// plain files to grow, until Ctrl-C; compressed files and stdin end by themselves.
     #[arg(long)]
     pub(crate) until_end: bool,
 }

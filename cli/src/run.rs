@@ -35,9 +35,8 @@ use std::thread::JoinHandle;
 use miette::Report;
 use tidemill_embedded::sink::new_id;
 use tidemill_flow::advance::{Advance, Settings, Ticked};
-use tidemill_flow::append::{AppendSettings, Appender};
+use tidemill_flow::append::{AppendSettings, Appender, Registry};
 use tidemill_flow::combine::Combiner;
-use tidemill_flow::decode::Decoder;
 use tidemill_flow::keys::Keys;
 use tidemill_flow::merge::State;
 use tidemill_model::store::Store;
@@ -51,18 +50,19 @@ use self::ingest::{BLOCKS_QUEUED, Block, Shared, Worker};
 use self::logs::Logs;
 use self::output::Output;
 use self::progress::{Counters, Progress};
-use self::reader::Reader;
+use self::reader::{Hands, Reader};
 use self::stop::{INTERRUPTED, Stop};
+use self::store::Opened;
 use self::summary::{Ending, Summary};
 use crate::args::RunArgs;
-use crate::clock::{self, Stopwatch};
+use crate::clock::Stopwatch;
 use crate::problem::Problem;
 use crate::{pipeline, stored};
 
 pub(crate) fn run(args: RunArgs) -> Result<ExitCode, Report> {
     let started = Stopwatch::start();
     let (pipeline, plan) = pipeline::load(&args.pipeline)?;
-    let readers = reader::open_all(&args.inputs, &pipeline)?;
+    reader::check(&args, &pipeline)?;
     let opened = store::open(args.store.as_deref(), args.output.as_ref(), &pipeline)?;
     if let Some(note) = opened.note(args.store.is_none()) {
         eprintln!("{note}");
@@ -70,15 +70,14 @@ pub(crate) fn run(args: RunArgs) -> Result<ExitCode, Report> {
     if let Some(note) = output::redirected(&pipeline) {
         eprintln!("{note}");
     }
-    let stop = Stop::on_signals().map_err(|error| {
-        Problem::plain(format!("cannot listen for Ctrl-C: {error}"))
-    })?;
+    let stop = Stop::on_signals()
+        .map_err(|error| Problem::plain(format!("cannot listen for Ctrl-C: {error}")))?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(1)
         .enable_time()
         .build()
         .map_err(|error| Problem::plain(format!("cannot start threads: {error}")))?;
-    let mut run = runtime.block_on(Run::prepare(&args, &pipeline, &plan, readers, &opened, stop))?;
+    let mut run = runtime.block_on(Run::prepare(&args, &pipeline, &plan, &opened, stop))?;
     let before = run.before;
     let last = run.go(&runtime, &pipeline, &plan);
 
@@ -123,6 +122,7 @@ struct Run {
     handed: Arc<Handed>,
     logs: Logs,
     readers: Vec<Reader>,
+    opened: Opened,
     store: Arc<dyn Store>,
     keys: Keys,
     advance: Advance,
@@ -140,20 +140,21 @@ impl Run {
         args: &RunArgs,
         pipeline: &Pipeline,
         plan: &PipelinePlan,
-        readers: Vec<Reader>,
-        opened: &store::Opened,
+        opened: &Opened,
         stop: Stop,
     ) -> Result<Run, Report> {
         let store: Arc<dyn Store> = opened.store.clone();
         let keys = Keys::new(&pipeline.name);
         let handed = Arc::new(Handed::default());
+        let registry = Registry::new(Arc::clone(&store), keys.clone());
+        let logs = Logs::of(&registry, args.shards).await?;
+        let mut readers = Reader::open_all(args, pipeline, logs, opened).await?;
         for reader in &readers {
-            handed.input(reader.stream(), reader.ends(args.until_end));
+            logs.register(&registry, reader.stream()).await?;
         }
-        let logs = Logs::register(&store, &keys, &readers, args.shards).await?;
         let before = stored::newest_checkpoint(&*store, &keys).await?;
         let run_id = new_id();
-        let store_id = stored::id(&*store, &pipeline.name, &run_id).await?;
+        let store_id = stored::id(&opened.store, &run_id).await?;
 
         let counters = Arc::new(Counters::default());
         let bytes_total = readers.iter().map(Reader::bytes_total).sum::<Option<u64>>();
@@ -173,11 +174,17 @@ impl Run {
             Advance::new(Arc::clone(&store), keys.clone(), state, settings, source, emit);
         let mut nonces = Nonces::new(run_id);
         advance::tick(&mut advance, &shared, &mut nonces).await?;
+        let settings = AppendSettings::new(pipeline.segment_ttl_ms, false);
+        let mut appender = Appender::new(Arc::clone(&store), keys.clone(), settings);
+        for reader in &mut readers {
+            reader.resume(logs, &mut appender).await?;
+        }
         Ok(Run {
             shared,
             handed,
             logs,
             readers,
+            opened: opened.clone(),
             store,
             keys,
             advance,
@@ -198,14 +205,13 @@ impl Run {
     ) -> Result<Ticked, Report> {
         let mut queues = Vec::new();
         let mut workers = Vec::new();
-        for shard in 0..self.logs.shards() {
+        for _ in 0..self.logs.shards().get() {
             let (queue, blocks) = sync_channel(BLOCKS_QUEUED);
-            let worker = self.worker(runtime, pipeline, plan, shard)?;
+            let worker = self.worker(runtime, pipeline, plan)?;
             workers.push(std::thread::spawn(move || worker.run(&blocks)));
             queues.push(queue);
         }
-        self.start_readers(&queues);
-        drop(queues);
+        self.start_readers(runtime, queues);
 
         let ended = Arc::new(AtomicBool::new(false));
         let waiter = wait_for(workers, self.shared.stop.clone(), Arc::clone(&ended));
@@ -234,49 +240,38 @@ impl Run {
         runtime: &Runtime,
         pipeline: &Pipeline,
         plan: &PipelinePlan,
-        shard: u16,
     ) -> Result<Worker, Report> {
         let settings = AppendSettings::new(pipeline.segment_ttl_ms, false);
-        let mut appender = Appender::new(Arc::clone(&self.store), self.keys.clone(), settings);
-        let mut decoders = BTreeMap::new();
-        let mut tails = BTreeMap::new();
-        for reader in &self.readers {
-            let stream = &pipeline.streams[reader.stream()];
-            decoders.insert(
-                stream.name.clone(),
-                Decoder::new(stream).map_err(Problem::plain)?,
-            );
-            let log = self.logs.log(&stream.name, shard);
-            let tail = runtime.block_on(appender.tail(&log, &clock::now));
-            tails.insert(log, tail.map_err(Problem::plain)?);
-        }
         Ok(Worker {
             shared: self.shared.clone(),
             runtime: runtime.handle().clone(),
-            decoders,
+            streams: pipeline.streams.clone(),
+            decoders: BTreeMap::new(),
             combine: Box::new(Combiner::new(plan).map_err(Problem::plain)?),
-            appender,
-            tails,
+            appender: Appender::new(Arc::clone(&self.store), self.keys.clone(), settings),
         })
     }
 
     /// Starts a thread for each input. They are never waited for: one may be blocked in a read of
     /// a silent stdin, and all that they hold is read again by the next run.
-    fn start_readers(&mut self, queues: &[SyncSender<Block>]) {
-        for (input, reader) in std::mem::take(&mut self.readers).into_iter().enumerate() {
-            let (shared, handed) = (self.shared.clone(), Arc::clone(&self.handed));
-            let (logs, queues) = (self.logs.clone(), queues.to_vec());
-            std::thread::spawn(move || reader.run(input, &shared, &handed, &logs, &queues));
+    fn start_readers(&mut self, runtime: &Runtime, queues: Vec<SyncSender<Block>>) {
+        for (number, reader) in std::mem::take(&mut self.readers).into_iter().enumerate() {
+            let hands = Hands {
+                number,
+                shared: self.shared.clone(),
+                handed: Arc::clone(&self.handed),
+                logs: self.logs,
+                queues: queues.clone(),
+                runtime: runtime.handle().clone(),
+                opened: self.opened.clone(),
+            };
+            std::thread::spawn(move || reader.run(&hands));
         }
     }
 }
 
 /// Notes in `ended` when all workers have ended; a worker that panicked fails the run.
-fn wait_for(
-    workers: Vec<JoinHandle<()>>,
-    stop: Stop,
-    ended: Arc<AtomicBool>,
-) -> JoinHandle<()> {
+fn wait_for(workers: Vec<JoinHandle<()>>, stop: Stop, ended: Arc<AtomicBool>) -> JoinHandle<()> {
     std::thread::spawn(move || {
         for worker in workers {
             if worker.join().is_err() {

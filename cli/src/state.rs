@@ -10,8 +10,8 @@ use std::sync::Arc;
 use indicatif::{HumanBytes, HumanCount};
 use miette::Report;
 use tidemill_codec::{decode_emitted, decode_segment};
-use tidemill_embedded::RedbStore;
 use tidemill_embedded::sink::{OUTPUT, PrinterSink, PrinterStyle};
+use tidemill_embedded::store::RedbStore;
 use tidemill_flow::advance::{Advance, Settings};
 use tidemill_flow::append::Registry;
 use tidemill_flow::emit::{Emit, Routes};
@@ -23,7 +23,7 @@ use tidemill_model::{Checkpoint, Epoch, LogEntry, Position};
 
 use crate::problem::Problem;
 use crate::run::Handed;
-use crate::{clock, pipeline, stored, text};
+use crate::{pipeline, stored, text};
 
 pub(crate) fn state(path: &Path, pipeline: Option<&Path>) -> Result<ExitCode, Report> {
     let store = RedbStore::open_read_only(path).map_err(Problem::plain)?;
@@ -45,11 +45,7 @@ pub(crate) fn state(path: &Path, pipeline: Option<&Path>) -> Result<ExitCode, Re
 }
 
 /// Pipeline, newest checkpoint, logs.
-async fn overview(
-    store: &Arc<dyn Store>,
-    keys: &Keys,
-    pipeline: &str,
-) -> Result<String, Report> {
+async fn overview(store: &Arc<dyn Store>, keys: &Keys, pipeline: &str) -> Result<String, Report> {
     let checkpoint = stored::newest_checkpoint(&**store, keys).await?;
     let emitted = match store.last(&keys.emitted()).await.map_err(Problem::plain)? {
         Some(row) => Some(decode_emitted(&row.item.bytes).map_err(Problem::plain)?.epoch),
@@ -61,7 +57,8 @@ async fn overview(
     let mut shown = String::new();
     line(&mut shown, "pipeline", pipeline);
     describe(&mut shown, checkpoint.as_ref(), emitted);
-    let mut rows = vec![["log", "position", "merged", "clock", "lag", "last append", ""].map(String::from)];
+    let mut rows =
+        vec![["log", "position", "merged", "clock", "lag", "last append", ""].map(String::from)];
     for entry in &entries {
         rows.push(log_row(&**store, keys, entry, checkpoint.as_ref()).await?);
     }
@@ -123,9 +120,9 @@ async fn log_row(
     let tail = newest.as_ref().map_or(merged, |segment| segment.through.max(merged));
     let clock = progress.and_then(|progress| progress.clock);
     let watermark = checkpoint.and_then(|checkpoint| checkpoint.watermark);
-    let lag = clock.zip(watermark).map(|(clock, watermark)| {
-        text::duration(clock.0.saturating_sub(watermark.0).max(0))
-    });
+    let lag = clock
+        .zip(watermark)
+        .map(|(clock, watermark)| text::duration(clock.0.saturating_sub(watermark.0).max(0)));
     let appended = newest.as_ref().map(|segment| segment.appended_at);
     let dash = || "–".to_string();
     Ok([
@@ -161,25 +158,21 @@ async fn open_windows(
     let open = Box::new(State::new(&plan).map_err(Problem::plain)?);
     let source = Arc::new(Handed::default());
     let settings = Settings::of(&pipeline);
-    let mut advance =
-        Advance::new(Arc::clone(store), keys.clone(), open, settings, source, emit);
+    let mut advance = Advance::new(Arc::clone(store), keys.clone(), open, settings, source, emit);
     let open = advance.open_windows().await.map_err(Problem::plain)?;
 
-    let mut rows =
-        vec![["query", "open windows", "groups", "oldest", "age", "memory"].map(String::from)];
+    let mut rows = vec![["query", "open windows", "groups", "oldest", "memory"].map(String::from)];
     rows.extend(open.iter().map(open_row));
     Ok(format!("\n{}", table(&rows)))
 }
 
-fn open_row(open: &OpenWindows) -> [String; 6] {
+fn open_row(open: &OpenWindows) -> [String; 5] {
     let dash = || "–".to_string();
-    let age = |start: i64| text::duration(clock::now().0.saturating_sub(start).max(0));
     [
         open.query.clone(),
         HumanCount(open.windows).to_string(),
         HumanCount(open.groups).to_string(),
         open.oldest.map_or_else(dash, |start| text::time(start.0)),
-        open.oldest.map_or_else(dash, |start| age(start.0)),
         HumanBytes(open.bytes).to_string(),
     ]
 }

@@ -37,12 +37,6 @@ impl Backlog {
         }
     }
 
-    /// Waits until segments were appended, at most for `timeout`.
-    pub(crate) fn wait_for_segments(&self, timeout: Duration) {
-        let counts = self.lock();
-        let _ = self.changed.wait_timeout_while(counts, timeout, |counts| counts.waiting() == 0);
-    }
-
     /// Notes segments that were appended.
     pub(crate) fn appended(&self, bytes: u64) {
         self.lock().appended += bytes;

@@ -19,31 +19,33 @@ pub(crate) struct Handed {
 
 #[derive(Default)]
 struct Stream {
-    /// Whether there will be nothing after the input's end.
-    ends: bool,
-    /// Whether its reader has handed over everything up to the input's end.
-    at_end: bool,
+    /// Whether everything that is there was handed over.
+    nothing_now: bool,
+    /// Whether there will be no more.
+    ended: bool,
     /// Last position handed over, by shard.
     last: BTreeMap<String, Position>,
 }
 
 impl Handed {
-    /// Names a stream that has an input. `ends`: nothing will come after the input's end.
-    pub(crate) fn input(&self, stream: &str, ends: bool) {
-        self.lock().entry(stream.to_string()).or_default().ends = ends;
-    }
-
     /// Notes that records of `log` up to `position` are about to be handed over.
     pub(crate) fn block(&self, log: &LogId, position: Position) {
         let mut streams = self.lock();
         let stream = streams.entry(log.stream.clone()).or_default();
         stream.last.insert(log.shard.clone(), position);
-        stream.at_end = false;
+        stream.nothing_now = false;
     }
 
-    /// Notes that everything up to the end of `stream`'s input was handed over.
+    /// Notes that everything that `stream`'s input has now was handed over.
+    pub(crate) fn nothing_now(&self, stream: &str) {
+        self.lock().entry(stream.to_string()).or_default().nothing_now = true;
+    }
+
+    /// Notes that everything that `stream`'s input will ever have was handed over.
     pub(crate) fn at_end(&self, stream: &str) {
-        self.lock().entry(stream.to_string()).or_default().at_end = true;
+        let mut streams = self.lock();
+        let stream = streams.entry(stream.to_string()).or_default();
+        (stream.nothing_now, stream.ended) = (true, true);
     }
 
     fn lock(&self) -> MutexGuard<'_, BTreeMap<String, Stream>> {
@@ -58,11 +60,11 @@ impl Source for Handed {
         // A log that this run has no input for may have more records in a file nobody named.
         let Some(stream) = streams.get(&log.stream) else { return Drained::Unknown };
         let last = stream.last.get(&log.shard).copied().unwrap_or(Position::START);
-        if stream.at_end && position >= last { Drained::Yes } else { Drained::No }
+        if stream.nothing_now && position >= last { Drained::Yes } else { Drained::No }
     }
 
     async fn ended(&self, log: &LogId) -> bool {
-        self.lock().get(&log.stream).is_some_and(|stream| stream.ends && stream.at_end)
+        self.lock().get(&log.stream).is_some_and(|stream| stream.ended)
     }
 }
 
@@ -77,11 +79,11 @@ mod tests {
         assert_eq!(handed.drained(&log, first).await, Drained::Unknown);
         handed.block(&log, second);
         assert_eq!(handed.drained(&log, second).await, Drained::No);
-        handed.at_end("s");
+        handed.nothing_now("s");
         assert_eq!(handed.drained(&log, first).await, Drained::No);
         assert_eq!(handed.drained(&log, second).await, Drained::Yes);
         assert!(!handed.ended(&log).await);
-        handed.input("s", true);
+        handed.at_end("s");
         assert!(handed.ended(&log).await);
         // Another shard of the stream got nothing.
         assert_eq!(handed.drained(&LogId::new("s", "1"), Position::START).await, Drained::Yes);

@@ -7,6 +7,7 @@
 //! 3. Whatever fails, what was appended stays, and the next run reads the rest again.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
@@ -16,7 +17,8 @@ use miette::Report;
 use tidemill_flow::append::{AppendFailure, Appended, Appender, RetryCause};
 use tidemill_flow::decode::{Decoded, Decoder, RawBatch};
 use tidemill_flow::ports::Combine;
-use tidemill_model::{LogId, Position};
+use tidemill_model::LogId;
+use tidemill_pipeline::Stream;
 use tokio::runtime::Handle;
 
 use super::backlog::Backlog;
@@ -40,6 +42,8 @@ pub(crate) struct Block {
     /// The input that they come from.
     pub(crate) input: usize,
     pub(crate) log: LogId,
+    /// The line that names the fields of the input's records, if it has one.
+    pub(crate) header: Option<Arc<[u8]>>,
     pub(crate) raw: RawBatch,
 }
 
@@ -56,12 +60,11 @@ pub(crate) struct Shared {
 pub(crate) struct Worker {
     pub(crate) shared: Shared,
     pub(crate) runtime: Handle,
-    /// By stream.
+    pub(crate) streams: BTreeMap<String, Stream>,
+    /// By stream; made when its first block comes.
     pub(crate) decoders: BTreeMap<String, Decoder>,
     pub(crate) combine: Box<dyn Combine>,
     pub(crate) appender: Appender,
-    /// Where the logs ended when the run began: blocks before are not even decoded.
-    pub(crate) tails: BTreeMap<LogId, Position>,
 }
 
 impl Worker {
@@ -81,17 +84,15 @@ impl Worker {
     }
 
     fn block(&mut self, block: Block) -> Result<(), Report> {
-        let Block { input, log, raw } = block;
-        let known = self.tails.get(&log).copied().unwrap_or(Position::START);
-        if raw.records.last().is_none_or(|record| record.position <= known) {
-            self.shared.counters.skipped.fetch_add(raw.records.len() as u64, Ordering::Relaxed);
-            self.shared.balance.progress(input, None);
-            return Ok(());
-        }
-        let Some(decoder) = self.decoders.get_mut(&log.stream) else {
-            return Err(Problem::plain(format!("no decoder for stream `{}`", log.stream)).into());
+        let Block { input, log, header, raw } = block;
+        let decoder = match self.decoders.entry(log.stream.clone()) {
+            Entry::Occupied(known) => known.into_mut(),
+            Entry::Vacant(new) => {
+                let decoder = Decoder::new(&self.streams[&log.stream], header.as_deref());
+                new.insert(decoder.map_err(Problem::plain)?)
+            }
         };
-        let decoded = decoder.decode(&log, Arc::new(raw));
+        let decoded = decoder.decode(&log, raw);
         self.shared.counters.saw(decoded.clock());
         self.shared.balance.progress(input, decoded.clock());
         self.shared.backlog.wait_for_room(|| self.shared.stop.is_set());
@@ -103,8 +104,7 @@ impl Worker {
         let mut tries = 1;
         loop {
             let seen = self.shared.counters.watermark();
-            let append =
-                self.appender.append(log, &decoded, &mut *self.combine, seen, &clock::now);
+            let append = self.appender.append(log, &decoded, &mut *self.combine, seen, &clock::now);
             let error = match self.runtime.block_on(append) {
                 Ok(done) => {
                     self.count(&done);

@@ -72,8 +72,7 @@ impl Output {
     pub(crate) async fn finish(&self) -> Result<Option<String>, Report> {
         let Some((dir, sink)) = &self.folder else { return Ok(None) };
         let written = sink.lock().await.finish().map_err(Problem::plain)?;
-        let names: Vec<_> =
-            written.iter().filter_map(|path| path.file_name()?.to_str()).collect();
+        let names: Vec<_> = written.iter().filter_map(|path| path.file_name()?.to_str()).collect();
         Ok(Some(format!("{}: {}", dir.display(), names.join(", "))))
     }
 }

@@ -103,11 +103,6 @@ impl Progress {
     pub(crate) fn stdout(&self) -> AboveBar {
         AboveBar { bar: self.bar.clone() }
     }
-
-    /// Says something between the results.
-    pub(crate) fn note(&self, note: &str) {
-        self.bar.suspend(|| eprintln!("{note}"));
-    }
 }
 
 impl Drop for Progress {
@@ -122,9 +117,7 @@ impl Drop for Progress {
 
 fn bar(bytes_total: Option<u64>) -> ProgressBar {
     let (bar, template) = match bytes_total {
-        Some(total) => {
-            (ProgressBar::new(total), "{bar:24} {percent:>3} %  {msg}")
-        }
+        Some(total) => (ProgressBar::new(total), "{bar:24} {percent:>3} %  {msg}"),
         None => (ProgressBar::no_length(), "{spinner} {bytes}  {msg}"),
     };
     bar.set_draw_target(ProgressDrawTarget::stderr());

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use miette::Report;
 use tempfile::TempDir;
-use tidemill_embedded::RedbStore;
+use tidemill_embedded::store::RedbStore;
 use tidemill_pipeline::Pipeline;
 
 use crate::args::OutputArg;
@@ -19,12 +19,13 @@ use crate::problem::Problem;
 const IN_OUTPUT: &str = "state.redb";
 
 /// An open store.
+#[derive(Clone)]
 pub(crate) struct Opened {
     pub(crate) store: Arc<RedbStore>,
     /// Where it stays; `None`: nowhere.
     pub(crate) kept: Option<PathBuf>,
     /// Removed when the run ends, where an open file cannot be removed.
-    _temporary: Option<TempDir>,
+    _temporary: Option<Arc<TempDir>>,
 }
 
 impl Opened {
@@ -78,6 +79,6 @@ pub(crate) fn open(
     let store = RedbStore::open(&path, &pipeline.name).map_err(Problem::plain)?;
     store.sweep(clock::now()).map_err(Problem::plain)?;
     // On Unix an open file needs no name, and one without a name is gone even after kill -9.
-    let _temporary = if cfg!(unix) { None } else { temporary };
+    let _temporary = if cfg!(unix) { None } else { temporary.map(Arc::new) };
     Ok(Opened { store: Arc::new(store), kept, _temporary })
 }

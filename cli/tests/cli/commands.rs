@@ -58,7 +58,8 @@ fn inputs_must_be_those_of_the_pipeline() {
     workspace.write("events.jsonl", json_lines(&events(10)));
     let run = |inputs: &[&str]| {
         let inputs = inputs.iter().flat_map(|input| ["--input", input]);
-        let args: Vec<&str> = ["run", "pipeline.toml", "--until-end"].into_iter().chain(inputs).collect();
+        let args: Vec<&str> =
+            ["run", "pipeline.toml", "--until-end"].into_iter().chain(inputs).collect();
         workspace.tidemill(&args)
     };
     run(&["evnets=events.jsonl"]).failed(1, &["evnets", "events"]);

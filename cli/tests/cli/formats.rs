@@ -27,7 +27,14 @@ fn plain_gzip_zstd_and_any_number_of_shards_give_the_same_results() {
         let (input, out) = (format!("events={file}"), format!("out{n}"));
         let ran = workspace
             .tidemill(&[
-                "run", "pipeline.toml", "--input", &input, "--shards", shards, "--output", &out,
+                "run",
+                "pipeline.toml",
+                "--input",
+                &input,
+                "--shards",
+                shards,
+                "--output",
+                &out,
                 "--until-end",
             ])
             .succeeded();
@@ -49,7 +56,12 @@ fn csv_gives_the_same_results() {
     workspace.write("events.csv", text);
     workspace
         .tidemill(&[
-            "run", "pipeline.toml", "--input", "events=events.csv", "--output", "out",
+            "run",
+            "pipeline.toml",
+            "--input",
+            "events=events.csv",
+            "--output",
+            "out",
             "--until-end",
         ])
         .succeeded();
@@ -60,9 +72,8 @@ fn csv_gives_the_same_results() {
 fn stdin_ends_by_itself() {
     let events = events(5_000);
     let workspace = Workspace::new();
-    let mut command = workspace.command(&[
-        "run", "pipeline.toml", "--input", "events=-", "--output", "out",
-    ]);
+    let mut command =
+        workspace.command(&["run", "pipeline.toml", "--input", "events=-", "--output", "out"]);
     let mut child = command.stdin(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     child.stdin.take().unwrap().write_all(json_lines(&events).as_bytes()).unwrap();
     Ran::of(child.wait_with_output().unwrap()).succeeded();
@@ -76,7 +87,12 @@ fn stdout_gets_json_lines_with_ids() {
     workspace.write("events.jsonl", json_lines(&events));
     let ran = workspace
         .tidemill(&[
-            "run", "pipeline.toml", "--input", "events=events.jsonl", "--output", "-",
+            "run",
+            "pipeline.toml",
+            "--input",
+            "events=events.jsonl",
+            "--output",
+            "-",
             "--until-end",
         ])
         .succeeded();
@@ -140,8 +156,15 @@ fn several_streams_wait_for_each_other() {
     workspace.write("others.jsonl", json_lines(&fewer));
     workspace
         .tidemill(&[
-            "run", "pipeline.toml", "--input", "events=events.jsonl", "--input",
-            "others=others.jsonl", "--output", "out", "--until-end",
+            "run",
+            "pipeline.toml",
+            "--input",
+            "events=events.jsonl",
+            "--input",
+            "others=others.jsonl",
+            "--output",
+            "out",
+            "--until-end",
         ])
         .succeeded();
     assert_eq!(workspace.results("out", "per_key"), expected(&events));

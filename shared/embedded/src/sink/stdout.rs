@@ -46,11 +46,7 @@ impl Sink for StdoutSink {
 }
 
 /// The rows, each with its query and id before its columns.
-fn write_rows(
-    results: &QueryResults,
-    epoch: Epoch,
-    lines: &mut Vec<u8>,
-) -> Result<(), SinkError> {
+fn write_rows(results: &QueryResults, epoch: Epoch, lines: &mut Vec<u8>) -> Result<(), SinkError> {
     let rows = json::RowWriter::new(&results.batch).map_err(down)?;
     let query = serde_json::to_string(&results.query).map_err(down)?;
     let mut columns = Vec::new();

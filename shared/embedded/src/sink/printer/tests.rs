@@ -51,8 +51,7 @@ async fn print(style: PrinterStyle, emission: &Emission) -> String {
 
 #[tokio::test]
 async fn a_row_is_one_aligned_line() {
-    let emission =
-        Emission { epoch: Epoch(1), results: vec![results()], dead_letters: Vec::new() };
+    let emission = Emission { epoch: Epoch(1), results: vec![results()], dead_letters: Vec::new() };
     let printed = print(PrinterStyle::default(), &emission).await;
     assert_eq!(
         printed,
@@ -64,8 +63,7 @@ async fn a_row_is_one_aligned_line() {
 
 #[tokio::test]
 async fn colours_only_when_asked() {
-    let emission =
-        Emission { epoch: Epoch(1), results: vec![results()], dead_letters: Vec::new() };
+    let emission = Emission { epoch: Epoch(1), results: vec![results()], dead_letters: Vec::new() };
     assert!(!print(PrinterStyle::default(), &emission).await.contains('\x1b'));
     assert!(print(PrinterStyle { colours: true }, &emission).await.contains("\x1b[36mdelay"));
 }
@@ -83,6 +81,8 @@ async fn many_dead_letters_are_counted_not_printed() {
         Emission { epoch: Epoch(1), results: Vec::new(), dead_letters: vec![letter; 10] };
     let printed = print(PrinterStyle::default(), &emission).await;
     assert_eq!(printed.lines().count(), DEAD_LETTERS_MAX + 1);
-    assert!(printed.starts_with("dead letter  flights/0 byte 77  undecodable: no JSON  {\"a\\u{7}"));
+    assert!(
+        printed.starts_with("dead letter  flights/0 byte 77  undecodable: no JSON  {\"a\\u{7}")
+    );
     assert!(printed.ends_with("and 7 more\n"));
 }
