@@ -25,7 +25,9 @@
 mod chain;
 mod epoch;
 mod error;
+mod known;
 mod logs;
+mod next;
 mod replay;
 mod snapshot;
 mod ticked;
@@ -33,22 +35,20 @@ mod ticked;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use futures::future::join_all;
 use tidemill_model::limits::{RESULTS_MAX, SNAPSHOT_AFTER_BYTES_MIN, TICK_BYTES_MAX};
 use tidemill_model::store::Store;
-use tidemill_model::{
-    Checkpoint, Emitted, Epoch, EventMs, LogEntry, LogId, LogProgress, QueryProgress, SnapshotRef,
-    Totals, WallMs,
-};
+use tidemill_model::{Checkpoint, Emitted, Epoch, EventMs, LogId, WallMs};
 use tidemill_pipeline::Pipeline;
 
 use self::chain::{Chain, Winner};
-use self::epoch::{Outcome, Work};
+use self::epoch::Work;
+use self::known::Known;
 use self::logs::Unmerged;
-use crate::emit::{self, Emit};
+use self::next::{Draft, Merged};
+use crate::emit::Emit;
 use crate::keys::Keys;
-use crate::ports::{Drained, Emission, OpenState, Source};
-use crate::time::{self, Decision, LogFacts, Standing, StreamTime};
+use crate::ports::{Emission, OpenState, QueryError, Source};
+use crate::time::{self, StreamTime};
 
 pub use error::{AdvanceError, QueryChange};
 pub use ticked::Ticked;
@@ -100,14 +100,6 @@ struct Warm {
     pending: Option<Emission>,
 }
 
-/// A log that the registry or the chain knows.
-struct Known {
-    entry: LogEntry,
-    progress: LogProgress,
-    stream: StreamTime,
-    ended: bool,
-}
-
 impl Advance {
     /// An advance of the pipeline of `keys`. Nothing is read before the first tick.
     pub fn new(
@@ -128,74 +120,79 @@ impl Advance {
     /// future is as good as an error.
     pub async fn tick(&mut self, now: WallMs, nonce: &str) -> Result<Ticked, AdvanceError> {
         let newest = self.load().await?;
-        let mut ticked = Ticked { recovered: self.emit_newest().await?, ..Ticked::default() };
+        let recovered = self.emit_newest().await?;
+        let (chain, source) = (&self.chain, &*self.source);
+        let logs = known::logs(chain, &self.settings, source, newest.as_ref()).await?;
+        let unmerged = logs::unmerged(chain, &logs, self.settings.tick_bytes_max).await?;
 
-        let mut known = self.known_logs(newest.as_ref()).await?;
-        let progress =
-            known.iter().map(|(log, known)| (log.clone(), known.progress.clone())).collect();
-        let unmerged = logs::unmerged(&self.chain, &progress, self.settings.tick_bytes_max).await?;
-        let is_due = |newest: &Checkpoint| snapshot::is_due(newest, &self.settings, now);
-        let due = newest.as_ref().is_some_and(is_due);
-
-        // From here on the open state changes; it is nobody's until it is committed.
+        // From here on the open state changes: it is nobody's until it is committed.
         let warm = self.warm.take();
-        let epoch = newest.as_ref().map_or(Epoch::FIRST, |newest| newest.epoch.next());
-        let snapshot = if due {
-            Some(snapshot::write(&self.chain, &mut *self.open, epoch, nonce).await?)
-        } else {
-            None
-        };
-        let judge = newest.as_ref().and_then(|newest| newest.watermark);
-        let mut work = Work::new(judge);
-        let mut counted = Counted::default();
-        let unread = self.merge(&mut work, &mut counted, &mut known, unmerged)?;
-
-        let facts = facts(&known, &unread);
-        let answers = self.ask(time::candidates(&facts, now)).await;
-        let decision = time::decide(&facts, &answers, now, judge, self.open.last_close());
-        let watermark = self.clip(decision.watermark, judge);
-        let clipped = watermark < decision.watermark;
-        let outcome = work.close(&mut *self.open, epoch, watermark, now)?;
-
-        ticked.behind = clipped || !unread.is_empty();
-        ticked.finished =
-            decision.all_ended() && unread.is_empty() && self.open.last_close().is_none();
-        ticked.describe(&decision);
-        if snapshot.is_none() && !outcome.is_something() {
-            ticked.stand(newest.as_ref(), &decision);
-            ticked.open = self.open.open_windows();
+        let draft = self.draft(newest.as_ref(), logs, unmerged, now, nonce).await?;
+        let mut ticked = Ticked { recovered, ..Ticked::default() };
+        ticked.describe(&draft, self.open.last_close());
+        if !draft.is_something() {
             self.warm = warm;
+            ticked.stand(newest.as_ref());
+            ticked.open = self.open.open_windows();
             return Ok(ticked);
         }
 
-        let older = newest.as_ref().and_then(|newest| newest.snapshot.clone());
-        let made = Made { epoch, now, watermark, snapshot: snapshot.clone(), counted };
-        let checkpoint =
-            checkpoint(newest.as_ref(), &made, &known, &decision, &outcome, self.open.queries());
+        let checkpoint = draft.checkpoint(newest.as_ref(), self.open.queries());
+        let expire_at = now.plus(self.settings.segment_ttl_ms);
         if self.chain.commit(&checkpoint).await? == Winner::Other {
-            if let Some(orphan) = &snapshot {
-                let at = now.plus(self.settings.segment_ttl_ms);
-                snapshot::expire_chunks(&self.chain, orphan, at).await;
+            if let Some(orphan) = &draft.snapshot {
+                snapshot::expire_chunks(&self.chain, orphan, expire_at).await;
             }
-            self.emit.forget();
-            return Ok(Ticked { lost: true, behind: true, recovered: ticked.recovered, ..ticked });
+            return Ok(Ticked { recovered, lost: true, behind: true, ..Ticked::default() });
         }
-        ticked.count(&checkpoint, &made.counted, &outcome);
-        ticked.stand(Some(&checkpoint), &decision);
+        ticked.count(&draft);
+        ticked.stand(Some(&checkpoint));
         ticked.open = self.open.open_windows();
-        let pending = checkpoint.emits.then_some(outcome.emission);
+        let pending = checkpoint.emits.then_some(draft.outcome.emission);
         self.warm = Some(Warm { newest: Some(checkpoint), pending });
         self.emit_newest().await?;
 
-        if let Some(newer) = &snapshot {
-            let at = now.plus(self.settings.segment_ttl_ms);
+        if let Some(newer) = &draft.snapshot {
+            let older = newest.and_then(|newest| newest.snapshot);
             // Housekeeping: what fails here is left lying.
             if let Ok(marker) = self.chain.marker().await {
                 let (older, marker) = (older.as_ref(), marker.as_ref());
-                snapshot::expire_older(&self.chain, older, newer, marker, at).await;
+                snapshot::expire_older(&self.chain, older, newer, marker, expire_at).await;
             }
         }
         Ok(ticked)
+    }
+
+    /// Does everything that an epoch does to the open state, and commits nothing.
+    async fn draft(
+        &mut self,
+        newest: Option<&Checkpoint>,
+        mut logs: BTreeMap<LogId, Known>,
+        unmerged: Unmerged,
+        now: WallMs,
+        nonce: &str,
+    ) -> Result<Draft, AdvanceError> {
+        let open = &mut *self.open;
+        let epoch = newest.map_or(Epoch::FIRST, |newest| newest.epoch.next());
+        let snapshot = match newest {
+            Some(newest) if snapshot::is_due(newest, &self.settings, now) => {
+                Some(snapshot::write(&self.chain, open, epoch, nonce).await?)
+            }
+            _ => None,
+        };
+
+        let judge = newest.and_then(|newest| newest.watermark);
+        let mut work = Work::new(judge);
+        let unread = unmerged.unread;
+        let merged = merge(&mut work, open, &mut logs, unmerged.logs)?;
+
+        let facts = known::facts(&logs, &unread);
+        let answers = known::ask(&*self.source, time::candidates(&facts, now)).await;
+        let decision = time::decide(&facts, &answers, now, judge, open.last_close());
+        let watermark = clip(open, decision.watermark, judge, self.settings.results_max);
+        let outcome = work.close(open, epoch, watermark, now)?;
+        let behind = !unread.is_empty() || watermark < decision.watermark;
+        Ok(Draft { epoch, at: now, snapshot, merged, logs, decision, watermark, behind, outcome })
     }
 
     /// Makes sure that `open` is the state after the newest checkpoint, and answers that.
@@ -242,55 +239,44 @@ impl Advance {
         warm.pending = None;
         Ok(Some(epoch))
     }
+}
 
-    /// Every log that the registry or the chain knows, and whether its source has ended.
-    async fn known_logs(
-        &self,
-        newest: Option<&Checkpoint>,
-    ) -> Result<BTreeMap<LogId, Known>, AdvanceError> {
-        known_logs(&self.chain, &self.settings, &*self.source, newest).await
-    }
-
-    /// Merges what was read, and moves the logs' progress. Answers the logs with more to read.
-    fn merge(
-        &mut self,
-        work: &mut Work,
-        counted: &mut Counted,
-        known: &mut BTreeMap<LogId, Known>,
-        unmerged: Unmerged,
-    ) -> Result<Vec<LogId>, AdvanceError> {
-        for (log, reads) in unmerged.logs {
-            let Some(known) = known.get_mut(&log) else { continue };
-            for read in reads {
-                counted.add(&read);
-                let (progress, segment) = (&mut known.progress, read.segment);
-                progress.merged = segment.through;
-                progress.clock = progress.clock.max(segment.clock);
-                progress.newest_append = segment.appended_at;
-                progress.newest_arrival = progress.newest_arrival.max(Some(segment.newest_arrival));
-                work.merge(&mut *self.open, &log, segment)?;
-            }
+/// Merges what was read, in (log id, position) order, and moves the logs' progress.
+fn merge(
+    work: &mut Work,
+    open: &mut dyn OpenState,
+    logs: &mut BTreeMap<LogId, Known>,
+    reads: BTreeMap<LogId, Vec<logs::Read>>,
+) -> Result<Merged, QueryError> {
+    let mut merged = Merged::default();
+    for (log, reads) in reads {
+        let Some(known) = logs.get_mut(&log) else { continue };
+        for read in reads {
+            merged.add(&read);
+            let (progress, segment) = (&mut known.progress, read.segment);
+            progress.merged = segment.through;
+            progress.clock = progress.clock.max(segment.clock);
+            progress.newest_append = segment.appended_at;
+            progress.newest_arrival = progress.newest_arrival.max(Some(segment.newest_arrival));
+            work.merge(open, &log, segment)?;
         }
-        work.settle(&mut *self.open)?;
-        Ok(unmerged.unread.into_iter().collect())
     }
+    work.settle(open)?;
+    Ok(merged)
+}
 
-    /// Asks the sources of logs that look idle.
-    async fn ask(
-        &self,
-        candidates: Vec<(LogId, tidemill_model::Position)>,
-    ) -> BTreeMap<LogId, Drained> {
-        let _ = candidates;
-        BTreeMap::new()
-    }
-
-    /// Lowers the watermark so far that the epoch's results can be emitted.
-    fn clip(&self, wanted: Option<EventMs>, judge: Option<EventMs>) -> Option<EventMs> {
-        match wanted {
-            Some(watermark) if wanted > judge => {
-                Some(self.open.clip(watermark, self.settings.results_max)).max(judge)
-            }
-            _ => wanted,
-        }
+/// Lowers a watermark that moved so far that the epoch's results can be emitted.
+fn clip(
+    open: &dyn OpenState,
+    wanted: Option<EventMs>,
+    judge: Option<EventMs>,
+    results_max: usize,
+) -> Option<EventMs> {
+    match wanted {
+        Some(watermark) if wanted > judge => judge.max(Some(open.clip(watermark, results_max))),
+        _ => wanted,
     }
 }
+
+#[cfg(test)]
+mod tests;

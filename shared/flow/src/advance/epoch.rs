@@ -64,7 +64,7 @@ pub(super) struct Outcome {
     /// Segments merged.
     pub(super) segments: u64,
     /// Windows and result rows by query, for the queries that closed any.
-    pub(super) queries: Vec<(String, u64, u64)>,
+    queries: Vec<(String, u64, u64)>,
     /// (row, window) pairs that were late.
     pub(super) late: u64,
     /// What the epoch emits.
@@ -84,6 +84,17 @@ impl Outcome {
         Outcome { segments, queries, late, emission: emit::emission(epoch, dead, closed) }
     }
 
+    /// Windows that a query closed, and its result rows.
+    pub(super) fn of_query(&self, name: &str) -> (u64, u64) {
+        let found = self.queries.iter().find(|(query, _, _)| query == name);
+        found.map_or((0, 0), |(_, windows, results)| (*windows, *results))
+    }
+
+    /// Dead letters, late ones included.
+    pub(super) fn dead_letters(&self) -> u64 {
+        self.emission.dead_letters.len() as u64
+    }
+
     /// Windows closed, over all queries.
     pub(super) fn windows(&self) -> u64 {
         self.queries.iter().map(|(_, windows, _)| windows).sum()
@@ -96,9 +107,6 @@ impl Outcome {
 
     /// Whether the epoch did anything that a checkpoint must tell of.
     pub(super) fn is_something(&self) -> bool {
-        self.segments > 0
-            || self.late > 0
-            || self.windows() > 0
-            || !emit::is_empty(&self.emission)
+        self.segments > 0 || self.late > 0 || self.windows() > 0 || !emit::is_empty(&self.emission)
     }
 }

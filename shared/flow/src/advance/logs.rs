@@ -10,9 +10,9 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use futures::future::try_join_all;
 use tidemill_codec::decode_segment;
 use tidemill_model::store::Limits;
-use tidemill_model::{EventMs, LogId, LogProgress, Position, Segment};
+use tidemill_model::{EventMs, LogId, Position, Segment};
 
-use super::{AdvanceError, chain::Chain};
+use super::{AdvanceError, chain::Chain, known::Known};
 use crate::keys::Keys;
 
 /// Bytes of one read of one log.
@@ -73,12 +73,6 @@ pub(super) struct Unmerged {
     pub(super) unread: BTreeSet<LogId>,
 }
 
-impl Unmerged {
-    pub(super) fn is_empty(&self) -> bool {
-        self.logs.values().all(Vec::is_empty)
-    }
-}
-
 struct Cursor {
     log: LogId,
     after: Position,
@@ -91,15 +85,15 @@ struct Cursor {
 /// with the smallest clocks: those are the ones that hold the watermark.
 pub(super) async fn unmerged(
     chain: &Chain,
-    progress: &BTreeMap<LogId, LogProgress>,
+    logs: &BTreeMap<LogId, Known>,
     bytes_max: usize,
 ) -> Result<Unmerged, AdvanceError> {
-    let mut cursors: Vec<Cursor> = progress
+    let mut cursors: Vec<Cursor> = logs
         .iter()
-        .map(|(log, progress)| Cursor {
+        .map(|(log, known)| Cursor {
             log: log.clone(),
-            after: progress.merged,
-            clock: progress.clock,
+            after: known.progress.merged,
+            clock: known.progress.clock,
             more: true,
             reads: Vec::new(),
         })
@@ -115,9 +109,10 @@ pub(super) async fn unmerged(
         let slowest: Vec<&mut Cursor> =
             cursors.iter_mut().take_while(|cursor| cursor.more).take(at_once).collect();
         let bytes = left.min(PAGE_BYTES);
-        let pages =
-            try_join_all(slowest.iter().map(|cursor| page(chain, &cursor.log, cursor.after, bytes)))
-                .await?;
+        let pages = try_join_all(
+            slowest.iter().map(|cursor| page(chain, &cursor.log, cursor.after, bytes)),
+        )
+        .await?;
         for (cursor, page) in slowest.into_iter().zip(pages) {
             cursor.more = page.more;
             for read in page.reads {

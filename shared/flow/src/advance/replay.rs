@@ -82,11 +82,10 @@ async fn one(
     }
     work.settle(open)?;
     let outcome = work.close(open, checkpoint.epoch, checkpoint.watermark, checkpoint.at)?;
-    let counts_differ = checkpoint.queries.iter().any(|(name, said)| {
-        let found = outcome.queries.iter().find(|(query, _, _)| query == name);
-        found.map_or((0, 0), |(_, windows, results)| (*windows, *results))
-            != (said.windows, said.results)
-    });
+    let counts_differ = checkpoint
+        .queries
+        .iter()
+        .any(|(query, said)| outcome.of_query(query) != (said.windows, said.results));
     if counts_differ || emit::is_empty(&outcome.emission) == checkpoint.emits {
         let reason = "replaying its epoch does not give what it says was given";
         let (pk, sk) = (chain.keys.checkpoint(), checkpoint.epoch.to_key());

@@ -1,8 +1,10 @@
 //! What a tick did: for progress bars, metrics and logs.
 
-use tidemill_model::{Epoch, EventMs, LogId, Totals};
+use tidemill_model::{Checkpoint, Epoch, EventMs, LogId, Totals};
 
+use super::next::Draft;
 use crate::ports::OpenWindows;
+use crate::time::Standing;
 
 /// What one tick did, and where the pipeline stands after it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -48,4 +50,40 @@ pub struct Ticked {
     pub open: Vec<OpenWindows>,
     /// Counts since the pipeline began.
     pub totals: Totals,
+}
+
+impl Ticked {
+    /// What is true of a draft whether or not it is committed. `last_close` is of the open state
+    /// after it.
+    pub(super) fn describe(&mut self, draft: &Draft, last_close: Option<EventMs>) {
+        let times = || draft.decision.logs.values();
+        self.behind = draft.behind;
+        self.finished = draft.decision.all_ended() && !draft.behind && last_close.is_none();
+        self.held_by = draft.decision.held_by.clone();
+        self.logs = times().count() as u64;
+        self.logs_idle = times().filter(|log| log.standing != Standing::Active).count() as u64;
+        let newest = times().filter_map(|log| log.clock).max();
+        self.lag_ms = newest
+            .zip(draft.watermark)
+            .map(|(newest, watermark)| newest.0.saturating_sub(watermark.0).max(0));
+    }
+
+    /// What a committed draft did.
+    pub(super) fn count(&mut self, draft: &Draft) {
+        self.epoch = Some(draft.epoch);
+        self.snapshot = draft.snapshot.is_some();
+        self.segments = draft.outcome.segments;
+        self.bytes = draft.merged.bytes;
+        self.records = draft.merged.records;
+        self.windows = draft.outcome.windows();
+        self.results = draft.outcome.results();
+        self.late = draft.outcome.late;
+        self.dead_letters = draft.outcome.dead_letters();
+    }
+
+    /// Where the chain stands.
+    pub(super) fn stand(&mut self, newest: Option<&Checkpoint>) {
+        self.watermark = newest.and_then(|newest| newest.watermark);
+        self.totals = newest.map_or(Totals::default(), |newest| newest.totals);
+    }
 }
