@@ -6,8 +6,7 @@ use std::ops::Range;
 
 use tidemill_codec::encode_segment;
 use tidemill_model::limits::SEGMENT_BYTES_MAX;
-use tidemill_model::{DeadLetter, DeadReason, EventMs, LogId, Position, RawBytes, Segment, WallMs};
-use xxhash_rust::xxh3::xxh3_64;
+use tidemill_model::{DeadLetter, DeadReason, EventMs, LogId, Position, Segment, WallMs};
 
 use crate::append::error::StuckCause;
 use crate::append::fit::{Fit, longest_fit};
@@ -98,7 +97,6 @@ fn segment(part: &Decoded, dead_letters: Vec<DeadLetter>, place: Place) -> Segme
 /// What is left of a record whose segment would have `bytes` bytes.
 fn too_large(log: &LogId, part: &Decoded, bytes: usize, bytes_max: usize) -> DeadLetter {
     let record = &part.raw.records[part.range.start];
-    let raw = &part.raw.buffer[record.bytes.start as usize..record.bytes.end as usize];
     let detail = format!(
         "the record alone makes a segment larger than a segment may be. bytes=`{bytes}` \
          bytes_max=`{bytes_max}`"
@@ -108,6 +106,6 @@ fn too_large(log: &LogId, part: &Decoded, bytes: usize, bytes_max: usize) -> Dea
         position: record.position,
         arrival: record.arrival,
         reason: DeadReason::TooLarge { detail },
-        raw: Some(RawBytes::of(raw, xxh3_64(raw))),
+        raw: Some(part.raw.raw_bytes(part.range.start)),
     }
 }

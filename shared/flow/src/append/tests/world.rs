@@ -168,7 +168,7 @@ impl Combine for Positions {
         let mut batch = Vec::new();
         for index in &decoded.records {
             let record = &decoded.raw.records[*index as usize];
-            let bytes = &decoded.raw.buffer[record.bytes.start as usize..record.bytes.end as usize];
+            let bytes = decoded.raw.bytes_of(*index as usize);
             batch.extend(record.position.as_bytes());
             batch.extend((bytes.len() as u32).to_le_bytes());
             batch.extend(bytes);
