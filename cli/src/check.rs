@@ -5,15 +5,13 @@ use std::process::ExitCode;
 
 use miette::Report;
 
-use crate::pipeline;
+use crate::{pipeline, print};
 
 pub(crate) fn check(path: &Path) -> Result<ExitCode, Report> {
     let (pipeline, _) = pipeline::load(path)?;
-    println!(
-        "ok: {}, {}",
-        counted(pipeline.streams.len(), "stream", "streams"),
-        counted(pipeline.queries.len(), "query", "queries"),
-    );
+    let streams = counted(pipeline.streams.len(), "stream", "streams");
+    let queries = counted(pipeline.queries.len(), "query", "queries");
+    print(&format!("ok: {streams}, {queries}\n"))?;
     Ok(ExitCode::SUCCESS)
 }
 

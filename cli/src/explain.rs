@@ -5,8 +5,8 @@ use std::process::ExitCode;
 
 use miette::Report;
 
-use crate::pipeline;
 use crate::problem::Problem;
+use crate::{pipeline, print};
 
 pub(crate) fn explain(path: &Path, only: Option<&str>) -> Result<ExitCode, Report> {
     let (_, plan) = pipeline::load(path)?;
@@ -20,11 +20,9 @@ pub(crate) fn explain(path: &Path, only: Option<&str>) -> Result<ExitCode, Repor
         )
         .into());
     }
-    for (n, query) in chosen.into_iter().enumerate() {
-        if n > 0 {
-            println!();
-        }
-        println!("{}", tidemill_plan::explain(query).trim_end());
-    }
+    let parts: Vec<String> =
+        chosen.into_iter().map(|query| tidemill_plan::explain(query)).collect();
+    let parts: Vec<&str> = parts.iter().map(|part| part.trim_end()).collect();
+    print(&format!("{}\n", parts.join("\n\n")))?;
     Ok(ExitCode::SUCCESS)
 }

@@ -14,12 +14,14 @@ mod state;
 mod stored;
 mod text;
 
+use std::io::{ErrorKind, Write};
 use std::process::ExitCode;
 
 use clap::Parser;
 use miette::Report;
 
 use args::{Args, Command};
+use problem::Problem;
 
 fn main() -> ExitCode {
     let done = match Args::parse().command {
@@ -37,4 +39,14 @@ fn main() -> ExitCode {
 /// Shows an error with its place and help, on stderr.
 fn show(report: &Report) {
     eprintln!("{report:?}");
+}
+
+/// Writes to stdout; nobody listening any more is no error.
+fn print(text: &str) -> Result<(), Report> {
+    match std::io::stdout().write_all(text.as_bytes()) {
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => {
+            Err(Problem::plain(format!("cannot write to stdout: {error}")).into())
+        }
+        _ => Ok(()),
+    }
 }

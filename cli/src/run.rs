@@ -34,7 +34,7 @@ use std::thread::JoinHandle;
 
 use miette::Report;
 use tidemill_embedded::sink::new_id;
-use tidemill_flow::advance::{Advance, Settings, Ticked};
+use tidemill_flow::advance::{Advance, Ticked};
 use tidemill_flow::append::{AppendSettings, Appender, Registry};
 use tidemill_flow::combine::Combiner;
 use tidemill_flow::keys::Keys;
@@ -169,7 +169,7 @@ impl Run {
         };
         let state = Box::new(State::new(plan).map_err(Problem::plain)?);
         let source = Arc::clone(&handed) as _;
-        let settings = Settings::of(pipeline);
+        let settings = advance::settings(pipeline);
         let mut advance =
             Advance::new(Arc::clone(&store), keys.clone(), state, settings, source, emit);
         let mut nonces = Nonces::new(run_id);

@@ -23,7 +23,7 @@ use tidemill_model::{Checkpoint, Epoch, LogEntry, Position};
 
 use crate::problem::Problem;
 use crate::run::Handed;
-use crate::{pipeline, stored, text};
+use crate::{pipeline, print, stored, text};
 
 pub(crate) fn state(path: &Path, pipeline: Option<&Path>) -> Result<ExitCode, Report> {
     let store = RedbStore::open_read_only(path).map_err(Problem::plain)?;
@@ -40,7 +40,7 @@ pub(crate) fn state(path: &Path, pipeline: Option<&Path>) -> Result<ExitCode, Re
         }
         Ok::<_, Report>(shown)
     })?;
-    print!("{shown}");
+    print(&shown)?;
     Ok(ExitCode::SUCCESS)
 }
 

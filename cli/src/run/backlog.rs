@@ -3,11 +3,10 @@
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use tidemill_model::limits::TICK_BYTES_MAX;
+use super::advance::TICK_BYTES;
 
-/// Unmerged segment bytes at which ingest waits: less than one tick merges, so that a tick always
-/// makes room.
-const BYTES_MAX: u64 = TICK_BYTES_MAX as u64 / 4;
+/// Unmerged segment bytes at which ingest waits: enough for advance to find a whole tick's work.
+const BYTES_MAX: u64 = 2 * TICK_BYTES as u64;
 /// How often a waiter looks again by itself.
 const LOOK_AGAIN: Duration = Duration::from_millis(50);
 

@@ -2,7 +2,7 @@
 //!
 //! Results go to stdout. Where both are the same terminal, [`AboveBar`] keeps them apart.
 
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, ErrorKind, IsTerminal, Write};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::sync::mpsc::{self, RecvTimeoutError};
@@ -19,6 +19,8 @@ use crate::text;
 const BAR_EVERY: Duration = Duration::from_millis(200);
 /// How often a line is printed where there is no bar.
 const LINE_EVERY: Duration = Duration::from_secs(5);
+/// Exit code where a shell reports a process that SIGPIPE ended.
+const BROKEN_PIPE: i32 = 141;
 
 /// Counts that the threads of a run share with whoever shows them.
 #[derive(Default)]
@@ -166,15 +168,19 @@ fn message(counters: &Counters, elapsed: Duration) -> String {
     message
 }
 
-/// Standard output while a bar is shown on stderr.
+/// Standard output while a bar is shown on stderr. When nobody listens any more (`| head`), the
+/// process ends like any other at a broken pipe; to the state that is one more kill.
 pub(crate) struct AboveBar {
     bar: ProgressBar,
 }
 
 impl Write for AboveBar {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.bar.suspend(|| io::stdout().write_all(bytes))?;
-        Ok(bytes.len())
+        match self.bar.suspend(|| io::stdout().write_all(bytes)) {
+            Ok(()) => Ok(bytes.len()),
+            Err(error) if error.kind() == ErrorKind::BrokenPipe => std::process::exit(BROKEN_PIPE),
+            Err(error) => Err(error),
+        }
     }
 
     fn flush(&mut self) -> io::Result<()> {
