@@ -25,6 +25,7 @@
 mod chain;
 mod epoch;
 mod error;
+mod inspect;
 mod known;
 mod logs;
 mod next;
@@ -51,6 +52,7 @@ use crate::ports::{Emission, OpenState, OpenWindows, QueryError, Source};
 use crate::time::{self, StreamTime};
 
 pub use error::{AdvanceError, QueryChange};
+pub use inspect::{Inspected, inspect};
 pub use ticked::Ticked;
 
 /// What advance must know of its pipeline, and the bounds of one tick.
