@@ -41,7 +41,7 @@ pub(crate) fn check(vector: &Vector) {
         let Event::Op(op) = event else { panic!("not an operation") };
         match op.op.as_str() {
             "item" => {
-                facts.clock = facts.clock.max(Some(time::record_clock(EventMs(op.ms), now)));
+                facts.clock = facts.clock.max(Some(EventMs(op.ms)));
                 facts.appended = Some(now);
                 facts.position = Position::from_offset(offset as u64);
             }
