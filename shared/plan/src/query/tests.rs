@@ -170,3 +170,54 @@ fn what_cannot_run_is_refused_with_a_way_out() {
         assert!(text.contains("help") || code == "plan::sql", "{text}");
     }
 }
+
+/// Rows for a slot: keys a, b, c with values 4, 5, 6.
+fn three_rows(slot: &crate::Slot) -> arrow::array::RecordBatch {
+    use arrow::array::{ArrayRef, Float64Array, Int64Array, StringArray, UInt32Array};
+    use datafusion::physical_plan::ExecutionPlan;
+    let schema = slot.schema();
+    let columns = schema.fields().iter().map(|field| match field.name().as_str() {
+        "k" => Arc::new(StringArray::from(vec!["a", "b", "c"])) as ArrayRef,
+        "v" => Arc::new(Int64Array::from(vec![4, 5, 6])),
+        "x" => Arc::new(Float64Array::from(vec![0.5, 1.5, 2.5])),
+        crate::ROW => Arc::new(UInt32Array::from(vec![0, 1, 2])),
+        other => panic!("unexpected column {other}"),
+    });
+    arrow::array::RecordBatch::try_new(Arc::clone(&schema), columns.collect()).unwrap()
+}
+
+#[test]
+fn a_lower_plan_gives_the_same_rows_each_time_it_runs() {
+    for (from, rows) in [
+        ("TUMBLE(s, ts, INTERVAL '1' DAY) e JOIN names n ON n.k = e.k", 2),
+        ("TUMBLE(s, ts, INTERVAL '1' DAY) e LEFT JOIN names n ON n.k = e.k", 3),
+        ("names n RIGHT JOIN TUMBLE(s, ts, INTERVAL '1' DAY) e ON n.k = e.k", 3),
+        (
+            "TUMBLE(s, ts, INTERVAL '1' DAY) e JOIN (SELECT max(k) AS k FROM names) n ON n.k = e.k",
+            1,
+        ),
+        ("(SELECT * FROM TUMBLE(s, ts, INTERVAL '1' DAY) WHERE k IN (SELECT k FROM names)) e", 2),
+        (
+            "(SELECT * FROM TUMBLE(s, ts, INTERVAL '1' DAY) WHERE k NOT IN (SELECT k FROM names)) e",
+            1,
+        ),
+        ("TUMBLE(s, ts, INTERVAL '1' DAY) e CROSS JOIN names n", 6),
+        ("TUMBLE(s, ts, INTERVAL '1' DAY) e JOIN names n ON n.rank < e.v", 6),
+        (
+            "(SELECT * FROM TUMBLE(s, ts, INTERVAL '1' DAY) WHERE v > (SELECT max(rank) + 2 FROM names)) e",
+            2,
+        ),
+    ] {
+        let sql =
+            format!("SELECT e.k, window_end, SUM(e.v) AS t FROM {from} GROUP BY e.k, window_end");
+        let query = planned(&sql);
+        let mut runner = query.lower(0).unwrap();
+        for run in 0..3 {
+            let batches = runner.run(|slot| Ok(Some(three_rows(slot)))).unwrap();
+            let count: usize = batches.iter().map(|batch| batch.num_rows()).sum();
+            assert_eq!(count, rows, "run {run} of {from}\n{}", runner.display());
+        }
+        let nothing = runner.run(|_| Ok(None)).unwrap();
+        assert!(nothing.is_empty(), "rows of an earlier run came again: {from}");
+    }
+}
