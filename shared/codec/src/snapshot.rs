@@ -3,7 +3,7 @@
 //! ```text
 //! stream  = zstd( part part part … )
 //! part    = postcard(query, stage, rows, bytes of the batch), batch (`batch.rs`)
-//! chunk i = item( postcard(i, chunks, stream bytes, CRC-32C of the stream, piece of the stream) )
+//! chunk i = item( postcard(i, chunks, stream bytes, CRC-32C of the stream), piece of the stream )
 //! ```
 //!
 //! # Invariants
@@ -35,14 +35,13 @@ const PIECE_BYTES_MAX: usize = SNAPSHOT_CHUNK_BYTES_MAX - item::HEADER_BYTES - 6
 /// Bytes of an encoded part header at most: 128, 16, 64 and 64 bits as varints.
 const PART_HEADER_BYTES_MAX: u16 = 19 + 3 + 10 + 10;
 
-/// A chunk's body.
+/// What stands before a chunk's piece.
 #[derive(Serialize, Deserialize)]
-struct Chunk<'a> {
+struct ChunkHeader {
     number: u32,
     chunks: u32,
     stream_bytes: u64,
     stream_checksum: u32,
-    piece: &'a [u8],
 }
 
 /// What stands before a part's batch.
@@ -84,7 +83,9 @@ pub fn encode_snapshot(
     let stream_checksum = crc32c::crc32c(&stream);
     let chunk = |(number, piece)| {
         let stream_bytes = stream.len() as u64;
-        let body = item::to_body(&Chunk { number, chunks, stream_bytes, stream_checksum, piece });
+        let mut body =
+            item::to_body(&ChunkHeader { number, chunks, stream_bytes, stream_checksum });
+        body.extend_from_slice(piece);
         let chunk = item::seal_stored(Kind::SnapshotChunk, &body);
         debug_assert!(chunk.len() <= SNAPSHOT_CHUNK_BYTES_MAX);
         chunk
@@ -128,11 +129,11 @@ fn join<C: AsRef<[u8]>>(chunks: &[C]) -> Result<Vec<u8>, CodecError> {
     let mut promised = None;
     for (index, bytes) in chunks.iter().enumerate() {
         let body = item::open(Kind::SnapshotChunk, bytes.as_ref())?;
-        let (chunk, rest) = postcard::take_from_bytes::<Chunk<'_>>(&body)
+        let (chunk, piece) = postcard::take_from_bytes::<ChunkHeader>(&body)
             .map_err(|error| CodecError::malformed(Kind::SnapshotChunk.name(), error))?;
         let whole = (chunk.chunks, chunk.stream_bytes, chunk.stream_checksum);
         let (number, of) = (chunk.number, chunk.chunks);
-        if number as usize != index || of as usize != chunks.len() || !rest.is_empty() {
+        if number as usize != index || of as usize != chunks.len() {
             let reason = format!("chunk {number} of {of} at {index} of {}", chunks.len());
             return Err(CodecError::malformed(WHAT, reason));
         }
@@ -140,7 +141,7 @@ fn join<C: AsRef<[u8]>>(chunks: &[C]) -> Result<Vec<u8>, CodecError> {
             let reason = format!("chunk {number} is another snapshot's");
             return Err(CodecError::malformed(WHAT, reason));
         }
-        stream.extend_from_slice(chunk.piece);
+        stream.extend_from_slice(piece);
     }
     let Some((_, needed, stored)) = promised else {
         return Err(CodecError::Truncated { what: WHAT, needed: 1, found: 0 });

@@ -3,4 +3,5 @@
 //!
 //! Not here: what is read, stored and written (`flow`), the command line (`cli`).
 
+pub mod input;
 pub mod store;

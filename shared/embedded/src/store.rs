@@ -38,10 +38,11 @@ pub struct RedbStore {
 
 enum Access {
     Write(Writer),
-    /// For reading only. The file was closed properly, so its lock is shared with other readers.
-    Read(ReadOnlyDatabase),
-    /// For reading only. The file had to be repaired, which took a writer's lock.
-    Repaired(Database),
+    /// For reading. Verified, and repaired if it had not been closed properly, as the next run
+    /// would.
+    Verified(Database),
+    /// For reading, from a file that this user cannot write.
+    Unverified(ReadOnlyDatabase),
 }
 
 impl RedbStore {
@@ -56,6 +57,8 @@ impl RedbStore {
 
     /// Opens the store in the file `path` to read it, whichever pipeline it belongs to. Fails
     /// with [`OpenError::Locked`] while a run is active. Puts are refused.
+    ///
+    /// Reads the whole file to verify it, unless this user cannot write it: then it is trusted.
     pub fn open_read_only(path: &Path) -> Result<RedbStore, OpenError> {
         let (access, pipeline) = open::to_read(path)?;
         Ok(RedbStore { access, pipeline })
@@ -74,7 +77,7 @@ impl RedbStore {
     fn writer(&self) -> Result<&Writer, StoreError> {
         match &self.access {
             Access::Write(writer) => Ok(writer),
-            Access::Read(_) | Access::Repaired(_) => {
+            Access::Verified(_) | Access::Unverified(_) => {
                 Err(StoreError::Refused { reason: "store was opened for reading only".to_string() })
             }
         }
@@ -83,8 +86,8 @@ impl RedbStore {
     fn begin_read(&self) -> Result<ReadTransaction, StoreError> {
         match &self.access {
             Access::Write(writer) => writer.database().begin_read(),
-            Access::Read(database) => database.begin_read(),
-            Access::Repaired(database) => database.begin_read(),
+            Access::Verified(database) => database.begin_read(),
+            Access::Unverified(database) => database.begin_read(),
         }
         .map_err(not_done)
     }

@@ -314,6 +314,3 @@ pub(crate) fn assemble(
     }
     Ok(RecordBatch::try_new(Arc::clone(&stage.partial), columns)?)
 }
-
-#[cfg(test)]
-mod tests;

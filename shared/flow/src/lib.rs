@@ -17,6 +17,7 @@ pub mod append;
 pub mod combine;
 pub mod decode;
 pub mod emit;
+pub mod keys;
 pub mod merge;
 pub mod ports;
 pub mod time;

@@ -6,6 +6,7 @@
 //! Not here: bytes on disk (`codec`), the pipeline file (`pipeline`), queries (`plan`),
 //! what happens to the nouns (`flow`).
 
+mod bytes;
 mod checkpoint;
 mod column;
 mod dead_letter;

@@ -23,14 +23,16 @@ pub struct Segment {
     pub records: u64,
     /// Wall clock of the ingest process when it appended.
     pub appended_at: WallMs,
-    /// Newest arrival among the records; the running maximum over segments guards against a source
-    /// that was created anew.
+    /// Newest arrival in the log up to this segment's last record, a running maximum: it guards
+    /// against a source that was created anew.
     pub newest_arrival: WallMs,
     /// Largest min(event time, arrival) over the decoded records, before any WHERE; `None` when
     /// nothing was decoded.
     pub clock: Option<EventMs>,
-    /// Bloom filter over a fixed sample of the records' positions (encoded by `flow::append`);
-    /// empty when no record was sampled.
+    /// What a later append checks skipped records against: the way back to the previous segment
+    /// and a Bloom filter over a fixed sample of the records' positions (encoded by
+    /// `flow::append`).
+    #[serde(with = "crate::bytes")]
     pub seen: Vec<u8>,
     /// Records that could not be decoded, or that no query may count.
     pub dead_letters: Vec<DeadLetter>,
@@ -51,5 +53,6 @@ pub struct Block {
     pub rows: u64,
     /// An Arrow IPC record batch without its schema (`codec::encode_batch`); the schema is the
     /// stage's, which the fingerprint covers.
+    #[serde(with = "crate::bytes")]
     pub batch: Vec<u8>,
 }

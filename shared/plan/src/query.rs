@@ -218,3 +218,6 @@ fn fingerprint(
     }
     Fingerprint(xxh3_128(text.as_bytes()))
 }
+
+#[cfg(test)]
+mod tests;

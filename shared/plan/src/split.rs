@@ -159,6 +159,7 @@ fn has_aggregate(plan: &LogicalPlan) -> bool {
 }
 
 fn cut_stage(aggregate: &Aggregate) -> Result<Stage> {
+    let input = rows::with_row(&aggregate.input)?;
     let scans = rows::scans(&aggregate.input)?;
     let shapes: Vec<Option<WindowShape>> = scans.iter().map(|scan| scan.shape).collect();
     let shape = match shapes.as_slice() {
@@ -183,7 +184,6 @@ fn cut_stage(aggregate: &Aggregate) -> Result<Stage> {
             .into_engine());
         }
     };
-    let input = rows::with_row(&aggregate.input)?;
     check_aggregate_expressions(aggregate)?;
     let mut streams: Vec<String> = scans.iter().map(|scan| scan.stream.clone()).collect();
     streams.sort();

@@ -199,7 +199,7 @@ mod tests {
             ("", "plan::sql::empty"),
             ("DROP TABLE x", "plan::sql::not_a_query"),
             ("SELECT 1; SELECT 2", "plan::sql::several_statements"),
-            ("SELECT FROM WHERE", "plan::sql::syntax"),
+            ("SELECT k FROM", "plan::sql::syntax"),
             ("SELECT 'open", "plan::sql::syntax"),
         ] {
             assert_eq!(parse(sql).unwrap_err().code, code, "{sql}");

@@ -86,13 +86,13 @@ fn state_of_an_unknown_query_is_named() {
 
 /// A chunk whose checksums hold, of any stream.
 fn forged(stream: &[u8]) -> Vec<Vec<u8>> {
-    let body = item::to_body(&Chunk {
+    let mut body = item::to_body(&ChunkHeader {
         number: 0,
         chunks: 1,
         stream_bytes: stream.len() as u64,
         stream_checksum: crc32c::crc32c(stream),
-        piece: stream,
     });
+    body.extend_from_slice(stream);
     vec![item::seal_stored(Kind::SnapshotChunk, &body)]
 }
 

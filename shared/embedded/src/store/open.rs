@@ -128,8 +128,7 @@ pub(super) fn to_write(path: &Path, pipeline: &str) -> Result<Database, OpenErro
     Ok(database)
 }
 
-/// Opens the file to read it, and answers whose it is. A file that was not closed properly is
-/// repaired first, as the next run would repair it.
+/// Opens the file to read it, and answers whose it is.
 pub(super) fn to_read(path: &Path) -> Result<(Access, String), OpenError> {
     match look(path)? {
         Found::Redb => (),
@@ -138,18 +137,28 @@ pub(super) fn to_read(path: &Path) -> Result<(Access, String), OpenError> {
         }
         Found::Nothing => return Err(OpenError::Missing { what: "file", path: shown(path) }),
     }
-    match builder().open_read_only(path) {
+    // Verifying needs a writer's rights: redb panics when it reads a damaged file unverified.
+    match builder().open(path).map_err(|error| database_error(path, error)) {
         Ok(database) => {
             let pipeline = pipeline_of(path, &database)?;
-            Ok((Access::Read(database), pipeline))
+            Ok((Access::Verified(database), pipeline))
         }
-        Err(DatabaseError::RepairAborted) => {
-            let database = builder().open(path).map_err(|error| database_error(path, error))?;
-            let pipeline = pipeline_of(path, &database)?;
-            Ok((Access::Repaired(database), pipeline))
-        }
-        Err(error) => Err(database_error(path, error)),
+        Err(OpenError::Denied { .. }) => to_read_unverified(path),
+        Err(error) => Err(error),
     }
+}
+
+/// Opens a file that this user cannot write. One that was not closed properly stays closed.
+fn to_read_unverified(path: &Path) -> Result<(Access, String), OpenError> {
+    let database = builder().open_read_only(path).map_err(|error| match error {
+        DatabaseError::RepairAborted => OpenError::Denied {
+            path: shown(path),
+            reason: "it was not closed properly, and repairing it needs to write it".to_string(),
+        },
+        error => database_error(path, error),
+    })?;
+    let pipeline = pipeline_of(path, &database)?;
+    Ok((Access::Unverified(database), pipeline))
 }
 
 fn builder() -> Builder {

@@ -112,7 +112,7 @@ impl Writer {
     }
 
     /// Makes all changes in one transaction: one answer each.
-    fn commit(&self, changes: &[Change]) -> Vec<Answer> {
+    pub(super) fn commit(&self, changes: &[Change]) -> Vec<Answer> {
         let refused = |error: StoreError| vec![Err(error); changes.len()];
         let transaction = match self.begin() {
             Ok(transaction) => transaction,
@@ -256,3 +256,6 @@ fn damaged(key: &[u8]) -> StoreError {
     let key = layout::shown(key);
     StoreError::Damaged { reason: format!("item `{key}` is not of this store's layout") }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,1 +1,258 @@
+//! Transcripts: a query, what arrives, what the ticks close. Each file in `transcripts/` tells one
+//! story; blocks of commands are followed by `----` and what they answer.
+//!
+//! ```text
+//! query SELECT …                      starts the story; `grace 5s`, `late drop` may stand before
+//! append a:0 b:400                    one segment of the log `s/0`: key:time[:value], a word each
+//! append log=1 seen=900 a:100         another log; `seen` is the watermark that ingest knew
+//! tick 1000                           merges what was appended and closes at watermark 1000
+//! snapshot                            passes the state through a snapshot into a fresh process
+//! ```
+//!
+//! Rewrite the answers with `TRANSCRIPTS=write` and review the difference.
 
+use std::fmt::Write as _;
+use std::path::Path;
+
+use arrow::util::display::{ArrayFormatter, FormatOptions};
+use bytes::Bytes;
+use tidemill_model::{DeadReason, Position};
+use tidemill_pipeline::Stream;
+
+use super::*;
+use crate::combine::Combiner;
+use crate::decode::{Decoder, RawBatch, RawRecord};
+use crate::ports::Combine;
+
+struct Story {
+    settings: String,
+    engine: Option<Engine>,
+}
+
+struct Engine {
+    plan: PipelinePlan,
+    stream: Stream,
+    combiner: Combiner,
+    state: State,
+    appended: Vec<(LogId, Segment)>,
+    offset: u64,
+    closed: Option<EventMs>,
+}
+
+impl Engine {
+    fn new(settings: &str, sql: &str) -> Engine {
+        let text = format!(
+            "name = 't'\n[streams.s]\nformat = 'json'\ncolumns = {{ k = 'string', v = 'bigint', ts = 'timestamp_ms' }}\nevent_time = 'ts'\n[queries.q]\nsql = '''{sql}'''\n{settings}\n"
+        );
+        let pipeline = tidemill_pipeline::parse("t.toml", &text, Path::new("."), &|_| None)
+            .unwrap_or_else(|errors| panic!("{errors:?}"));
+        let plan = tidemill_plan::plan(&pipeline).unwrap_or_else(|errors| panic!("{errors:?}"));
+        Engine {
+            combiner: Combiner::new(&plan).unwrap(),
+            state: State::new(&plan).unwrap(),
+            stream: pipeline.streams["s"].clone(),
+            plan,
+            appended: Vec::new(),
+            offset: 0,
+            closed: None,
+        }
+    }
+
+    fn append(&mut self, words: &[&str]) {
+        let (mut shard, mut seen) = ("0", None);
+        let mut raw = RawBatch::default();
+        let mut buffer = Vec::new();
+        let arrival = WallMs(1_000_000_000_000);
+        let after = Position::from_offset(self.offset);
+        for word in words {
+            if let Some(log) = word.strip_prefix("log=") {
+                shard = log;
+            } else if let Some(watermark) = word.strip_prefix("seen=") {
+                seen = Some(EventMs(watermark.parse().unwrap()));
+            } else {
+                let mut parts = word.split(':');
+                let (key, ts) = (parts.next().unwrap(), parts.next().unwrap());
+                let key = if key == "null" { key.to_string() } else { format!("{key:?}") };
+                let value = parts.next().unwrap_or("null");
+                let start = buffer.len() as u32;
+                buffer.extend(format!("{{\"k\":{key},\"ts\":{ts},\"v\":{value}}}").bytes());
+                self.offset += 1;
+                raw.records.push(RawRecord {
+                    bytes: start..buffer.len() as u32,
+                    position: Position::from_offset(self.offset),
+                    arrival,
+                });
+            }
+        }
+        raw.buffer = Bytes::from(buffer);
+        let log = LogId::new("s", shard);
+        let decoded = Decoder::new(&self.stream, None).unwrap().decode(&log, raw);
+        let segment = Segment {
+            after,
+            through: Position::from_offset(self.offset),
+            records: decoded.record_count() as u64,
+            appended_at: arrival,
+            newest_arrival: arrival,
+            clock: decoded.clock(),
+            seen: Vec::new(),
+            dead_letters: Vec::new(),
+            blocks: self.combiner.combine(&log, &decoded, seen).unwrap(),
+        };
+        self.appended.push((log, segment));
+    }
+
+    fn tick(&mut self, watermark: i64) -> String {
+        self.appended.sort_by(|a, b| (&a.0, a.1.after).cmp(&(&b.0, b.1.after)));
+        for (log, segment) in self.appended.drain(..) {
+            self.state.merge(&log, &segment, self.closed).unwrap();
+        }
+        self.state.settle(self.closed).unwrap();
+        let watermark = Some(EventMs(watermark));
+        let closed = self.state.close(watermark, WallMs(5)).unwrap();
+        self.closed = watermark;
+        let mut text = String::new();
+        for results in &closed.results {
+            let _ = write!(text, "{}", table(&results.batch));
+        }
+        for letter in &closed.late {
+            let DeadReason::Late {
+                event_time, windows, records, partial, counted_elsewhere, ..
+            } = &letter.reason
+            else {
+                panic!("not late: {letter:?}")
+            };
+            let _ = write!(text, "late t={} records={records} windows=", event_time.0);
+            for (start, end) in windows {
+                let _ = write!(text, "[{},{})", start.0, end.0);
+            }
+            if *counted_elsewhere {
+                let _ = write!(text, " counted elsewhere");
+            }
+            match (&letter.raw, partial) {
+                (Some(raw), _) => {
+                    let _ = writeln!(text, " raw={}", String::from_utf8_lossy(&raw.first));
+                }
+                (None, Some(partial)) => {
+                    let _ = writeln!(text, " partial={partial}");
+                }
+                (None, None) => text.push('\n'),
+            }
+        }
+        let open = &self.state.open_windows()[0];
+        let _ = writeln!(text, "open={} late={}", open.windows, closed.late_rows);
+        text
+    }
+
+    fn snapshot(&mut self) -> String {
+        let parts = self.state.snapshot().unwrap();
+        let rows: usize = parts.iter().map(|part| part.batch.num_rows()).sum();
+        let mut fresh = State::new(&self.plan).unwrap();
+        fresh.restore(parts).unwrap();
+        self.state = fresh;
+        format!("rows={rows}\n")
+    }
+}
+
+fn table(batch: &arrow::array::RecordBatch) -> String {
+    let options = FormatOptions::default().with_null("null");
+    let mut text = String::new();
+    for row in 0..batch.num_rows() {
+        let cells: Vec<String> = batch
+            .columns()
+            .iter()
+            .zip(batch.schema().fields())
+            .map(|(column, field)| {
+                let value = match column.data_type() {
+                    arrow::datatypes::DataType::Timestamp(_, _) => {
+                        let ms = arrow::compute::cast(column, &arrow::datatypes::DataType::Int64);
+                        ArrayFormatter::try_new(&ms.unwrap(), &options)
+                            .unwrap()
+                            .value(row)
+                            .to_string()
+                    }
+                    _ => ArrayFormatter::try_new(column, &options).unwrap().value(row).to_string(),
+                };
+                format!("{}={value}", field.name())
+            })
+            .collect();
+        let _ = writeln!(text, "emit {}", cells.join(" "));
+    }
+    text
+}
+
+impl Story {
+    fn command(&mut self, line: &str) -> String {
+        let (command, rest) = line.split_once(' ').unwrap_or((line, ""));
+        match command {
+            "grace" | "late" => {
+                let _ = writeln!(self.settings, "{command} = '{rest}'");
+                String::new()
+            }
+            "query" => {
+                self.engine = Some(Engine::new(&self.settings, rest));
+                String::new()
+            }
+            _ => {
+                let engine = self.engine.as_mut().unwrap();
+                match command {
+                    "append" => {
+                        engine.append(&rest.split_whitespace().collect::<Vec<_>>());
+                        String::new()
+                    }
+                    "tick" => engine.tick(rest.parse().unwrap()),
+                    "snapshot" => engine.snapshot(),
+                    other => panic!("no such command: {other}"),
+                }
+            }
+        }
+    }
+}
+
+fn play(path: &Path) {
+    let text = std::fs::read_to_string(path).unwrap();
+    let mut story = Story { settings: String::new(), engine: None };
+    let mut told = String::new();
+    for block in text.split("\n\n") {
+        let (commands, _) = block.split_once("----\n").unwrap_or((block, ""));
+        let mut answer = String::new();
+        for line in commands.trim_end().lines() {
+            told += line.trim_end();
+            told.push('\n');
+            if !line.starts_with('#') && !line.is_empty() {
+                answer += &story.command(line);
+            }
+        }
+        if !answer.is_empty() {
+            told += "----\n";
+            told += &answer;
+        }
+        told.push('\n');
+    }
+    let told = format!("{}\n", told.trim_end());
+    if std::env::var("TRANSCRIPTS").is_ok_and(|wish| wish == "write") {
+        return std::fs::write(path, &told).unwrap();
+    }
+    assert_eq!(told, text, "{}", path.display());
+}
+
+#[test]
+fn transcripts_tell_what_happens() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/merge/transcripts");
+    let mut paths: Vec<_> =
+        std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+    paths.sort();
+    assert!(paths.len() >= 8, "transcripts are missing");
+    paths.iter().for_each(|path| play(path));
+}
+
+#[test]
+fn a_block_of_another_version_is_an_error() {
+    let mut engine = Engine::new(
+        "",
+        "SELECT k, window_end, COUNT(*) AS n FROM TUMBLE(s, ts, INTERVAL '1' SECOND) GROUP BY k, window_end",
+    );
+    engine.append(&["a:1"]);
+    let (log, mut segment) = engine.appended.pop().unwrap();
+    segment.blocks[0].query = Fingerprint(7);
+    assert!(matches!(engine.state.merge(&log, &segment, None), Err(QueryError::State { .. })));
+}

@@ -81,8 +81,9 @@ fn another_programs_database_is_not_ours() {
     transaction.commit().unwrap();
     drop(database);
     assert!(matches!(error_of_open(&path), OpenError::NotOurs { .. }));
-    let transaction = Database::open(&path).unwrap().begin_read().unwrap();
-    drop(transaction);
+    let database = Database::open(&path).unwrap();
+    let table = database.begin_read().unwrap().open_table(other).unwrap();
+    assert_eq!(table.get(1).unwrap().map(|value| value.value()), Some(2));
 }
 
 #[test]
@@ -149,11 +150,29 @@ async fn an_open_store_is_locked_for_everyone_else() {
     assert!(matches!(error_of_open(&path), OpenError::Locked { .. }));
     assert!(matches!(RedbStore::open_read_only(&path).err(), Some(OpenError::Locked { .. })));
     drop(store);
-    let (one, two) = (RedbStore::open_read_only(&path), RedbStore::open_read_only(&path));
-    assert_eq!(is_filled(&one.unwrap()).await, Ok(true));
+    let reader = RedbStore::open_read_only(&path).unwrap();
+    assert_eq!(is_filled(&reader).await, Ok(true));
     assert!(matches!(error_of_open(&path), OpenError::Locked { .. }));
-    drop(two);
+    drop(reader);
     assert!(RedbStore::open(&path, "flights").is_ok());
+}
+
+#[tokio::test]
+async fn a_file_that_may_not_be_written_can_be_read_when_it_was_closed() {
+    let folder = folder();
+    let (path, killed) = (folder.path().join("a.store"), folder.path().join("killed.store"));
+    let store = filled(&path).await;
+    fs::copy(&path, &killed).unwrap();
+    drop(store);
+    let before = fs::read(&path).unwrap();
+    let (access, pipeline) = to_read_unverified(&path).unwrap();
+    let store = RedbStore { access, pipeline };
+    assert_eq!(is_filled(&store).await, Ok(true));
+    let put = store.put_new("log", "99", item("x")).await;
+    assert!(matches!(put, Err(StoreError::Refused { .. })));
+    drop(store);
+    assert_eq!(fs::read(&path).unwrap(), before);
+    assert!(matches!(to_read_unverified(&killed).err(), Some(OpenError::Denied { .. })));
 }
 
 #[tokio::test]
@@ -193,7 +212,7 @@ async fn a_damaged_store_is_an_error_and_never_a_panic() {
     let damaged = folder.path().join("damaged.store");
     let mut rng = Rng::new(1);
     let mut found = 0;
-    for round in 0..60 {
+    for round in 0..80 {
         let mut bytes = whole.clone();
         if round % 4 == 0 {
             bytes.truncate(rng.index(bytes.len()).max(1));
@@ -206,11 +225,16 @@ async fn a_damaged_store_is_an_error_and_never_a_panic() {
             }
         }
         fs::write(&damaged, &bytes).unwrap();
-        match RedbStore::open(&damaged, "flights") {
+        let opened = if round % 8 < 4 {
+            RedbStore::open(&damaged, "flights")
+        } else {
+            RedbStore::open_read_only(&damaged)
+        };
+        match opened {
             Ok(store) => assert_eq!(is_filled(&store).await, Ok(true), "round {round}"),
             Err(OpenError::Damaged { .. } | OpenError::NotOurs { .. }) => found += 1,
             Err(error) => panic!("round {round}: {error}"),
         }
     }
-    assert!(found > 10, "only {found} of 60 damages were found");
+    assert!(found > 10, "only {found} of 80 damages were found");
 }

@@ -1,0 +1,223 @@
+//! What is planned, and how it is cut.
+
+use std::path::Path;
+
+use super::*;
+use crate::explain;
+
+const STREAMS: &str = r#"
+name = "t"
+[streams.s]
+format = "json"
+columns = { k = "string", v = "bigint", x = "double", ts = "timestamp_ms" }
+event_time = "ts"
+[streams.r]
+format = "json"
+columns = { k = "string", v = "bigint", x = "double", at = "timestamp_ms" }
+event_time = "at"
+[tables.names]
+file = "names.csv"
+"#;
+
+fn pipeline(sql: &str) -> Pipeline {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("names.csv"), "k,name,rank\na,Anna,1\nb,Ben,2\n").unwrap();
+    let text = format!("{STREAMS}\n[queries.q]\nsql = '''\n{sql}\n'''\n");
+    let parsed = tidemill_pipeline::parse("p.toml", &text, folder.path(), &|_| None);
+    let pipeline = parsed.unwrap_or_else(|errors| panic!("{errors:?}"));
+    // The tables are read by `plan`, while the folder still exists.
+    assert!(Path::new(&pipeline.tables["names"].path).exists());
+    std::mem::forget(folder);
+    pipeline
+}
+
+fn planned(sql: &str) -> Arc<QueryPlan> {
+    let planned =
+        plan(&pipeline(sql)).unwrap_or_else(|errors| panic!("{sql}: {:?}", errors.errors));
+    Arc::clone(&planned.queries[0])
+}
+
+fn refused(sql: &str) -> String {
+    match plan(&pipeline(sql)) {
+        Ok(_) => panic!("planned: {sql}"),
+        Err(errors) => format!("{:?}", miette::Report::new(errors)),
+    }
+}
+
+#[test]
+fn both_spellings_mean_the_same() {
+    let plain = planned(
+        "SELECT k, window_start, window_end, COUNT(*) AS n FROM TUMBLE(s, ts, INTERVAL '10' SECOND) GROUP BY k, window_start, window_end",
+    );
+    let flink = planned(
+        "SELECT k, window_start, window_end, COUNT(*) AS n FROM TABLE(TUMBLE(TABLE s, DESCRIPTOR(ts), INTERVAL '10' SECOND)) GROUP BY k, window_start, window_end",
+    );
+    let named = planned(
+        "SELECT k, window_start, window_end, COUNT(*) AS n FROM TABLE(TUMBLE(DATA => TABLE s, TIMECOL => DESCRIPTOR(ts), SIZE => INTERVAL '10' SECOND)) GROUP BY k, window_start, window_end",
+    );
+    assert_eq!(plain.shape, WindowShape::Tumble { size_ms: 10_000, offset_ms: 0 });
+    assert_eq!(plain.fingerprint, flink.fingerprint);
+    assert_eq!(plain.fingerprint, named.fingerprint);
+}
+
+#[test]
+fn a_join_with_a_table_keeps_its_hash_table() {
+    let query = planned(
+        "SELECT n.name, window_start, window_end, COUNT(*) AS c FROM TUMBLE(s, ts, INTERVAL '10' SECOND) e JOIN names n ON n.k = e.k WHERE e.v > 3 GROUP BY n.name, window_start, window_end",
+    );
+    let text = query.lower(0).unwrap().display();
+    assert!(text.contains("HashJoinExec"), "{text}");
+    assert!(text.find("DataSourceExec") < text.find("Records"), "the table is built: {text}");
+}
+
+#[test]
+fn kinds_of_query_are_planned() {
+    for sql in [
+        "SELECT window_end, k, AVG(x), STDDEV(x), MEDIAN(v), APPROX_PERCENTILE_CONT(x, 0.9) AS p FROM HOP(s, ts, INTERVAL '5' SECOND, INTERVAL '12' SECOND) GROUP BY k, window_end",
+        "SELECT k, window_start, window_end, FIRST_VALUE(v) AS f, LAST_VALUE(v ORDER BY x) AS l, ARRAY_AGG(v) AS a, STRING_AGG(k, ',') AS t FROM SESSION(s, ts, INTERVAL '1' HOUR) GROUP BY k, window_start, window_end",
+        "SELECT window_start, window_end, k, COUNT(*) FILTER (WHERE v > 1) AS n, COUNT(DISTINCT x) AS d FROM CUMULATE(s, ts, INTERVAL '1' HOUR, INTERVAL '1' DAY) GROUP BY GROUPING SETS ((window_start, window_end, k), (window_start, window_end))",
+        "SELECT window_start, window_end, k, v, COUNT(*) AS n, GROUPING(k) AS g FROM TUMBLE(s, ts, INTERVAL '1' HOUR) GROUP BY window_start, window_end, ROLLUP(k, v)",
+        "SELECT window_start, window_end, k, COUNT(*) AS n FROM TUMBLE(s, ts, INTERVAL '1' DAY) GROUP BY window_start, window_end, k QUALIFY ROW_NUMBER() OVER (PARTITION BY window_start, window_end ORDER BY COUNT(*) DESC, k) <= 3",
+        "SELECT window_start, window_end, MAX(n) AS m FROM (SELECT window_start, window_end, k, COUNT(*) AS n FROM TUMBLE(s, ts, INTERVAL '1' DAY) GROUP BY window_start, window_end, k) GROUP BY window_start, window_end",
+        "WITH c AS (SELECT k, window_start, window_end, COUNT(*) AS n FROM HOP(s, ts, INTERVAL '2' SECOND, INTERVAL '10' SECOND) GROUP BY k, window_start, window_end) SELECT c.k, c.n, c.window_start FROM c JOIN (SELECT MAX(n) AS m, window_start, window_end FROM c GROUP BY window_start, window_end) b ON c.window_start = b.window_start AND c.window_end = b.window_end AND c.n >= b.m",
+        "SELECT DISTINCT k, window_start, window_end FROM TUMBLE(s, ts, INTERVAL '1' DAY)",
+        "SELECT k, window_start, window_end, SUM(v) AS t FROM TUMBLE(s, ts, INTERVAL '1' DAY) WHERE k IN (SELECT k FROM names WHERE rank = 1) GROUP BY k, window_start, window_end ORDER BY t DESC LIMIT 2",
+        "SELECT k, window_start, window_end, COUNT(*) AS n, now() AS at FROM (SELECT k, window_start, window_end FROM TUMBLE(s, ts, INTERVAL '1' DAY) UNION ALL SELECT k, window_start, window_end FROM TUMBLE(r, at, INTERVAL '1' DAY)) GROUP BY k, window_start, window_end",
+        "SELECT upper(k) AS k, date_trunc('hour', window_start) AS h, window_end, SUM(v * 2) + 1 AS t FROM TUMBLE(s, ts, INTERVAL '1' MINUTE, INTERVAL '10' SECOND) GROUP BY 1, 2, 3 HAVING SUM(v) > 10",
+    ] {
+        let query = planned(sql);
+        let text = explain(&query);
+        assert!(text.contains("in ingest") && text.contains("in advance"), "{text}");
+    }
+}
+
+#[test]
+fn a_repeated_aggregate_is_one_stage() {
+    let query = planned(
+        "WITH c AS (SELECT k, window_start, window_end, COUNT(*) AS n FROM TUMBLE(s, ts, INTERVAL '2' SECOND) GROUP BY k, window_start, window_end) SELECT a.k, a.n FROM c a JOIN c b ON a.window_start = b.window_start AND a.window_end = b.window_end AND a.k = b.k",
+    );
+    assert_eq!(query.stages.len(), 1);
+}
+
+#[test]
+fn what_cannot_run_is_refused_with_a_way_out() {
+    for (sql, code) in [
+        ("SELECT k, COUNT(*) FROM s GROUP BY k", "plan::aggregate::no_window"),
+        ("SELECT k, v FROM s WHERE v > 1", "plan::no_aggregate"),
+        ("SELECT k FROM names", "plan::no_stream"),
+        (
+            "SELECT k, COUNT(*) FROM TUMBLE(s, ts, INTERVAL '1' DAY) GROUP BY k",
+            "plan::aggregate::no_window",
+        ),
+        (
+            "SELECT k, COUNT(*) FROM TUMBLE(s, ts, INTERVAL '1' MONTH) GROUP BY k, window_end",
+            "plan::window::interval",
+        ),
+        (
+            "SELECT k, COUNT(*) FROM CUMULATE(s, ts, INTERVAL '7' MINUTE, INTERVAL '1' DAY) GROUP BY k, window_start, window_end",
+            "plan::window::uneven_step",
+        ),
+        (
+            "SELECT k, COUNT(*) FROM TUMBLE(s, v, INTERVAL '1' DAY) GROUP BY k, window_end",
+            "plan::window::not_event_time",
+        ),
+        (
+            "SELECT k, COUNT(*) FROM TUMBLE(nowhere, ts, INTERVAL '1' DAY) GROUP BY k, window_end",
+            "plan::window::not_a_stream",
+        ),
+        ("SELECT k, COUNT(*) FROM TUMBLE(s, ts) GROUP BY k, window_end", "plan::window::arguments"),
+        ("SELECT k, ROW_NUMBER() OVER (ORDER BY ts) FROM s", "plan::over"),
+        ("SELECT s.k FROM s JOIN r ON s.k = r.k", "plan::join::streams"),
+        (
+            "SELECT s.k, COUNT(*) FROM TUMBLE(s, ts, INTERVAL '1' DAY) s JOIN r ON s.k = r.k GROUP BY s.k, window_end",
+            "plan::join::streams",
+        ),
+        (
+            "SELECT n.k, COUNT(*) FROM names n LEFT JOIN TUMBLE(s, ts, INTERVAL '1' DAY) e ON n.k = e.k GROUP BY n.k, window_end",
+            "plan::join::keeps_table_rows",
+        ),
+        (
+            "SELECT k, COUNT(*) FROM TUMBLE(s, ts, INTERVAL '1' DAY) WHERE ts < now() GROUP BY k, window_end",
+            "plan::volatile",
+        ),
+        (
+            "SELECT k, window_end, random() AS r, COUNT(*) FROM TUMBLE(s, ts, INTERVAL '1' DAY) GROUP BY k, window_end",
+            "plan::volatile",
+        ),
+        (
+            "SELECT MAX(n) FROM (SELECT k, window_end, COUNT(*) AS n FROM TUMBLE(s, ts, INTERVAL '1' DAY) GROUP BY k, window_end)",
+            "plan::mixes_windows",
+        ),
+        (
+            "SELECT k, window_start, window_end, COUNT(*) AS n FROM SESSION(s, ts, INTERVAL '1' DAY) GROUP BY k, window_start, window_end LIMIT 3",
+            "plan::mixes_windows",
+        ),
+        (
+            "SELECT k, window_start, window_end, COUNT(*) AS n FROM HOP(s, ts, INTERVAL '1' DAY, INTERVAL '2' DAY) WHERE window_end > ts GROUP BY k, window_start, window_end",
+            "plan::window::early",
+        ),
+        (
+            "SELECT k, window_start, window_end, COUNT(*) AS n FROM TABLE(SESSION(TABLE s PARTITION BY v, DESCRIPTOR(ts), INTERVAL '1' DAY)) GROUP BY k, window_start, window_end",
+            "plan::window::partition",
+        ),
+        (
+            "SELECT nope, window_end FROM TUMBLE(s, ts, INTERVAL '1' DAY) GROUP BY nope, window_end",
+            "plan::sql",
+        ),
+    ] {
+        let text = refused(sql);
+        assert!(text.contains(code), "{sql}\nwanted {code}\n{text}");
+        assert!(text.contains("help") || code == "plan::sql", "{text}");
+    }
+}
+
+/// Rows for a slot: keys a, b, c with values 4, 5, 6.
+fn three_rows(slot: &crate::Slot) -> arrow::array::RecordBatch {
+    use arrow::array::{ArrayRef, Float64Array, Int64Array, StringArray, UInt32Array};
+    use datafusion::physical_plan::ExecutionPlan;
+    let schema = slot.schema();
+    let columns = schema.fields().iter().map(|field| match field.name().as_str() {
+        "k" => Arc::new(StringArray::from(vec!["a", "b", "c"])) as ArrayRef,
+        "v" => Arc::new(Int64Array::from(vec![4, 5, 6])),
+        "x" => Arc::new(Float64Array::from(vec![0.5, 1.5, 2.5])),
+        crate::ROW => Arc::new(UInt32Array::from(vec![0, 1, 2])),
+        other => panic!("unexpected column {other}"),
+    });
+    arrow::array::RecordBatch::try_new(Arc::clone(&schema), columns.collect()).unwrap()
+}
+
+#[test]
+fn a_lower_plan_gives_the_same_rows_each_time_it_runs() {
+    for (from, rows) in [
+        ("TUMBLE(s, ts, INTERVAL '1' DAY) e JOIN names n ON n.k = e.k", 2),
+        ("TUMBLE(s, ts, INTERVAL '1' DAY) e LEFT JOIN names n ON n.k = e.k", 3),
+        ("names n RIGHT JOIN TUMBLE(s, ts, INTERVAL '1' DAY) e ON n.k = e.k", 3),
+        (
+            "TUMBLE(s, ts, INTERVAL '1' DAY) e JOIN (SELECT max(k) AS k FROM names) n ON n.k = e.k",
+            1,
+        ),
+        ("(SELECT * FROM TUMBLE(s, ts, INTERVAL '1' DAY) WHERE k IN (SELECT k FROM names)) e", 2),
+        (
+            "(SELECT * FROM TUMBLE(s, ts, INTERVAL '1' DAY) WHERE k NOT IN (SELECT k FROM names)) e",
+            1,
+        ),
+        ("TUMBLE(s, ts, INTERVAL '1' DAY) e CROSS JOIN names n", 6),
+        ("TUMBLE(s, ts, INTERVAL '1' DAY) e JOIN names n ON n.rank < e.v", 6),
+        (
+            "(SELECT * FROM TUMBLE(s, ts, INTERVAL '1' DAY) WHERE v > (SELECT max(rank) + 2 FROM names)) e",
+            2,
+        ),
+    ] {
+        let sql =
+            format!("SELECT e.k, window_end, SUM(e.v) AS t FROM {from} GROUP BY e.k, window_end");
+        let query = planned(&sql);
+        let mut runner = query.lower(0).unwrap();
+        for run in 0..3 {
+            let batches = runner.run(|slot| Ok(Some(three_rows(slot)))).unwrap();
+            let count: usize = batches.iter().map(|batch| batch.num_rows()).sum();
+            assert_eq!(count, rows, "run {run} of {from}\n{}", runner.display());
+        }
+        let nothing = runner.run(|_| Ok(None)).unwrap();
+        assert!(nothing.is_empty(), "rows of an earlier run came again: {from}");
+    }
+}
