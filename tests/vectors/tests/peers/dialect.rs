@@ -10,8 +10,7 @@ use vectors::{Event, Vector};
 pub(crate) struct Dialect {
     /// Where the watermark comes from.
     pub(crate) clock: Clock,
-    /// Our watermark less the engine's. +1 where a window closes at end − 1, −1 where it closes
-    /// only past its end.
+    /// Our watermark less the one that a vector gives.
     pub(crate) shift_ms: i64,
     /// Whether the end of input closes every window.
     pub(crate) closes_at_end: bool,
@@ -80,9 +79,8 @@ pub(crate) fn of(vector: &Vector) -> Dialect {
         late: LateEntry::Record,
         firing: Firing::Final,
     };
-    let past_the_end = if session { -1 } else { 0 };
     match vector.engine.as_str() {
-        "arroyo" => Dialect { shift_ms: past_the_end, ..common },
+        "arroyo" | "flink-sql" => common,
         "beam" => Dialect {
             clock: if given { Clock::Given } else { Clock::End },
             gap_shift_ms: -1,
@@ -91,14 +89,14 @@ pub(crate) fn of(vector: &Vector) -> Dialect {
         },
         "bytewax" => Dialect {
             clock: if window.wait_ms.is_some() { Clock::Records } else { Clock::End },
-            shift_ms: past_the_end,
             session_end_shift_ms: gap_ms,
             clock_per_key: true,
             late: LateEntry::RecordAndWindow,
             ..common
         },
         "flink" => Dialect {
-            shift_ms: 1,
+            // A window fires at end − 1; so does a session, where ours closes past its end.
+            shift_ms: if session { 2 } else { 1 },
             closes_at_end: false,
             firing: match (window.purging, window.lateness_ms) {
                 (true, _) => Firing::Since,
@@ -107,9 +105,7 @@ pub(crate) fn of(vector: &Vector) -> Dialect {
             },
             ..common
         },
-        "flink-sql" => common,
         "kafka-streams" => Dialect {
-            shift_ms: past_the_end,
             closes_at_end: false,
             session_end_shift_ms: gap_ms,
             no_negative_windows: true,

@@ -15,7 +15,7 @@ pub(crate) fn pipeline(vector: &Vector, dialect: &Dialect) -> String {
     // Lateness and grace keep a window open alike; no vector has both.
     let grace_ms = window.grace_ms.or(window.lateness_ms).unwrap_or(0);
     let wait_ms = match dialect.clock {
-        Clock::Records => window.wait_ms.unwrap_or(0) - dialect.shift_ms,
+        Clock::Records => window.wait_ms.unwrap_or(0),
         Clock::Given | Clock::End => 0,
     };
     let sql = query(vector, dialect);
