@@ -51,7 +51,8 @@ pub(crate) struct RunArgs {
     pub(crate) inputs: Vec<InputArg>,
 
     /// Logs that each input is split into, one thread each [default: cores, at most 4; a store
-    /// keeps the number it began with].
+    /// keeps the number it began with]. 1 suits a slow live input: the watermark waits for the
+    /// slowest log, and with several, most are silent most of the time.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=64))]
     pub(crate) shards: Option<u16>,
 

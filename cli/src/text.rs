@@ -16,12 +16,15 @@ pub(crate) fn time(ms: i64) -> String {
     }
 }
 
-/// The two largest units of a length of time: `2 h 5 min`.
+/// The two largest units of a length of time: `2 h 5 min`. From 10 s on without milliseconds.
 pub(crate) fn duration(ms: i64) -> String {
     const UNITS: [(&str, u64); 5] =
         [("d", 86_400_000), ("h", 3_600_000), ("min", 60_000), ("s", 1_000), ("ms", 1)];
     let sign = if ms < 0 { "-" } else { "" };
     let mut left = ms.unsigned_abs();
+    if left >= 10_000 {
+        left -= left % 1_000;
+    }
     let mut parts = Vec::new();
     for (name, unit) in UNITS {
         let count = left / unit;
@@ -47,6 +50,7 @@ mod tests {
         assert_eq!(duration(7_500_000), "2 h 5 min");
         assert_eq!(duration(86_400_001), "1 d");
         assert_eq!(duration(-1_500), "-1 s 500 ms");
+        assert_eq!(duration(25_562), "25 s");
     }
 
     #[test]

@@ -80,7 +80,7 @@ pub(crate) fn check(args: &RunArgs, pipeline: &Pipeline) -> Result<(), Report> {
             return Err(Problem::new("two inputs are stdin", "name a file for one of them").into());
         }
     }
-    for stream in pipeline.streams.keys().filter(|stream| !streams.contains(stream)) {
+    if let Some(stream) = pipeline.streams.keys().find(|stream| !streams.contains(stream)) {
         return Err(Problem::new(
             format!("stream `{stream}` has no input"),
             format!(
@@ -221,7 +221,7 @@ impl Reader {
             .map_err(|error| Problem::plain(format!("{}: {error}", self.name)))?;
         if let Some(identity) = &head.identity {
             let stream = &self.stream.name;
-            let known = stored::input_identity(&*opened.store, stream, identity).await?;
+            let known = stored::input_identity(&opened.store, stream, identity).await?;
             if known != *identity {
                 return Err(Problem::new(
                     format!(

@@ -1,9 +1,8 @@
 //! What is broken gives one clear error and loses nothing; a record never stops a run.
 
 use std::fs;
-use std::io::{Read, Write};
+use std::io::Write;
 use std::process::Stdio;
-use std::time::Duration;
 
 use crate::workspace::{Ran, Workspace, events, expected, json_lines};
 
@@ -112,36 +111,19 @@ fn a_file_that_is_no_store_is_left_alone() {
 fn a_store_that_another_process_uses_is_refused() {
     let workspace = Workspace::new();
     workspace.write("events.jsonl", json_lines(&events(10)));
-    let mut command = workspace.command(&[
-        "run",
-        "pipeline.toml",
-        "--input",
-        "events=-",
-        "--store",
-        "s.redb",
-        "--output",
-        "-",
-    ]);
-    let mut first = command
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
-    while !workspace.path("s.redb").exists() {
-        std::thread::sleep(Duration::from_millis(10));
-    }
-    std::thread::sleep(Duration::from_millis(500));
+    let run = ["run", "pipeline.toml", "--store", "s.redb", "--input"];
+    let mut command = workspace.command(&[&run[..], &["events=-", "--output", "out"]].concat());
+    let mut first = command.stdin(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    workspace.wait_for("out/per_key.jsonl");
     workspace
-        .tidemill(&[&RUN[..], &["events=events.jsonl", "--store", "s.redb"]].concat())
+        .tidemill(&[&run[..], &["events=events.jsonl", "--until-end"]].concat())
         .failed(1, &["s.redb", "another process"]);
+
     let mut stdin = first.stdin.take().unwrap();
     stdin.write_all(b"{\"ts\":1,\"key\":\"a\",\"value\":1}\n").unwrap();
     drop(stdin);
-    assert!(first.wait().unwrap().success());
-    let mut stdout = String::new();
-    first.stdout.take().unwrap().read_to_string(&mut stdout).unwrap();
-    assert_eq!(stdout.lines().count(), 1);
+    Ran::of(first.wait_with_output().unwrap()).succeeded();
+    assert_eq!(workspace.results("out", "per_key").len(), 1);
 }
 
 #[test]

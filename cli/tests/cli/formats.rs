@@ -170,3 +170,15 @@ fn several_streams_wait_for_each_other() {
     assert_eq!(workspace.results("out", "per_key"), expected(&events));
     assert_eq!(workspace.results("out", "of_others"), expected(&fewer));
 }
+
+#[test]
+fn what_the_pipeline_sends_elsewhere_comes_to_the_output_with_a_note() {
+    let events = events(1_000);
+    let queue = "sink = \"alerts\"\n\n[sinks.alerts]\ntype = \"kinesis\"\nstream = \"alerts\"\n";
+    let workspace = Workspace::with_pipeline(&format!("{PIPELINE}{queue}"));
+    workspace.write("events.jsonl", json_lines(&events));
+    let run = ["run", "pipeline.toml", "--input", "events=events.jsonl", "--output", "out"];
+    let ran = workspace.tidemill(&[&run[..], &["--until-end"]].concat()).succeeded();
+    assert!(ran.stderr.contains("what the pipeline sends to alerts"), "{}", ran.stderr);
+    assert_eq!(workspace.results("out", "per_key"), expected(&events));
+}

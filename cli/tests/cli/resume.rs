@@ -59,7 +59,8 @@ fn interrupt(child: &std::process::Child) {
 fn ctrl_c_saves_the_state_and_says_how_to_go_on() {
     let (workspace, expected) = workspace();
     let child = workspace.start(&RUN[..RUN.len() - 1]);
-    std::thread::sleep(Duration::from_millis(400));
+    workspace.wait_for("out/per_key.jsonl");
+    std::thread::sleep(Duration::from_millis(200));
     interrupt(&child);
     let ran = Ran::of(child.wait_with_output().unwrap());
     let ran = ran.failed(130, &["interrupted", "Run the same command again"]);
@@ -81,7 +82,8 @@ fn stdin_goes_on_when_the_same_records_come_again() {
         let mut stdin = child.stdin.take().unwrap();
         stdin.write_all(part.as_bytes()).unwrap();
         if then_kill {
-            std::thread::sleep(Duration::from_millis(500));
+            workspace.wait_for("out/per_key.jsonl");
+            std::thread::sleep(Duration::from_millis(200));
             child.kill().unwrap();
         }
         drop(stdin);
@@ -101,7 +103,8 @@ fn a_file_that_has_grown_goes_on_where_it_was() {
     let workspace = Workspace::new();
     workspace.write("events.jsonl", &text[..half]);
     let child = workspace.start(&RUN[..RUN.len() - 1]);
-    std::thread::sleep(Duration::from_millis(500));
+    workspace.wait_for("out/per_key.jsonl");
+    std::thread::sleep(Duration::from_millis(200));
     interrupt(&child);
     Ran::of(child.wait_with_output().unwrap()).failed(130, &[]);
     workspace.write("events.jsonl", &text);

@@ -165,6 +165,10 @@ fn what_cannot_run_is_refused_with_a_way_out() {
             "plan::window::partition",
         ),
         (
+            "SELECT k, window_end, STDDEV(DISTINCT x) AS d FROM TUMBLE(s, ts, INTERVAL '1' DAY) GROUP BY k, window_end",
+            "plan::aggregate::no_partial_state",
+        ),
+        (
             "SELECT nope, window_end FROM TUMBLE(s, ts, INTERVAL '1' DAY) GROUP BY nope, window_end",
             "plan::sql",
         ),
@@ -173,6 +177,30 @@ fn what_cannot_run_is_refused_with_a_way_out() {
         assert!(text.contains(code), "{sql}\nwanted {code}\n{text}");
         assert!(text.contains("help") || code == "plan::sql", "{text}");
     }
+}
+
+/// UNNEST between the stream and its aggregate hid that the query groups by its window.
+#[test]
+fn a_window_column_is_found_through_unnest() {
+    planned(
+        "SELECT item, window_start, window_end, COUNT(*) AS n FROM (SELECT UNNEST(make_array(v, 1)) AS item, window_start, window_end FROM TUMBLE(s, ts, INTERVAL '1' DAY)) GROUP BY item, window_start, window_end",
+    );
+}
+
+/// The engine's accumulator of many groups forgets the DISTINCT of BIT_XOR and gives another state
+/// than it declares, which failed in ingest.
+#[test]
+fn partial_states_are_what_they_declare() {
+    let query = planned(
+        "SELECT window_end, BIT_XOR(DISTINCT v) AS x FROM TUMBLE(s, ts, INTERVAL '1' DAY) GROUP BY window_end",
+    );
+    let aggregate = &query.stages[0].aggregates[0];
+    let values: arrow::array::ArrayRef = Arc::new(arrow::array::Int64Array::from(vec![5, 5, 2]));
+    let mut accumulator = aggregate.accumulator().unwrap();
+    accumulator.update_batch(&[values], &[0, 0, 0], None, 1).unwrap();
+    let states = accumulator.state(datafusion::logical_expr::EmitTo::All).unwrap();
+    let declared = aggregate.expr.state_fields().unwrap();
+    assert_eq!(states[0].data_type(), declared[0].data_type());
 }
 
 /// Rows for a slot: keys a, b, c with values 4, 5, 6.

@@ -408,6 +408,7 @@ fn inspecting_changes_nothing() {
     let mut process = world.process();
     let inspect = |world: &World| {
         let mut queries = super::fake::Queries {
+            told: false,
             queries: world.queries.clone(),
             state: std::sync::Arc::default(),
         };
