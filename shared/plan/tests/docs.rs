@@ -4,6 +4,8 @@
 //! A block that the document calls refused (```` ```sql refused CODE ````) must be refused with
 //! that code. Links between documents lead to a file and a heading.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use std::fs;
 use std::path::{Path, PathBuf};
 
