@@ -4,4 +4,5 @@
 //! Not here: what is read, stored and written (`flow`), the command line (`cli`).
 
 pub mod input;
+pub mod sink;
 pub mod store;

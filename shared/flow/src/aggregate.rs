@@ -203,7 +203,7 @@ pub(crate) struct AggregateTable {
 impl AggregateTable {
     /// For keys of the first `columns` columns of partial rows.
     pub(crate) fn new(stage: &Stage, columns: usize) -> Result<AggregateTable> {
-        let fields: Vec<_> = stage.partial.fields()[..columns].iter().cloned().collect();
+        let fields: Vec<_> = stage.partial.fields()[..columns].to_vec();
         Ok(AggregateTable {
             groups: Groups::new(Schema::new(fields))?,
             states: States::new(stage)?,

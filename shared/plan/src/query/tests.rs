@@ -106,6 +106,10 @@ fn what_cannot_run_is_refused_with_a_way_out() {
         ("SELECT k, v FROM s WHERE v > 1", "plan::no_aggregate"),
         ("SELECT k FROM names", "plan::no_stream"),
         (
+            "SELECT a.n, b.n AS m FROM (SELECT window_start, window_end, COUNT(*) AS n FROM TUMBLE(s, ts, INTERVAL '1' HOUR) GROUP BY window_start, window_end) a JOIN (SELECT window_start, window_end, COUNT(*) AS n FROM TUMBLE(s, ts, INTERVAL '1' DAY) GROUP BY window_start, window_end) b ON a.window_start = b.window_start AND a.window_end = b.window_end",
+            "plan::several_windows",
+        ),
+        (
             "SELECT k, COUNT(*) FROM TUMBLE(s, ts, INTERVAL '1' DAY) GROUP BY k",
             "plan::aggregate::no_window",
         ),
