@@ -5,3 +5,4 @@ mod queries;
 mod refusals;
 mod schedules;
 mod snapshots;
+mod stored;
