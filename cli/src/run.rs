@@ -103,6 +103,8 @@ pub(crate) fn run(args: RunArgs) -> Result<ExitCode, Report> {
         before,
         after: last.as_ref().map_or(before, |last| last.totals),
         duplicates_skipped: shared.counters.skipped.load(Ordering::SeqCst),
+        segments: shared.counters.segments.load(Ordering::SeqCst),
+        segment_bytes: shared.counters.segment_bytes.load(Ordering::SeqCst),
         time: started.elapsed(),
         watermark: last.and_then(|last| last.watermark),
         results_in,
