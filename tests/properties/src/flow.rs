@@ -29,6 +29,13 @@ pub struct Outcome {
     pub late_rows: u64,
 }
 
+impl Outcome {
+    /// The results of one query.
+    pub fn of(&self, query: &str) -> &[RecordBatch] {
+        self.results.get(query).map_or(&[], Vec::as_slice)
+    }
+}
+
 /// Runs scripts through the queries of one pipeline.
 pub struct Flow {
     pipeline: Pipeline,
@@ -77,8 +84,10 @@ impl Flow {
         let decoded = self.decoders.get_mut(&log.stream).unwrap().decode(log, raw);
         assert_eq!(decoded.dead, [], "every record can be read");
         let blocks = self.combiner.combine(log, &decoded, seen.map(EventMs)).unwrap();
-        let again = self.combiner.combine(log, &decoded, seen.map(EventMs)).unwrap();
-        assert_eq!(blocks, again, "combine is pure");
+        if after == Position::START {
+            let again = self.combiner.combine(log, &decoded, seen.map(EventMs)).unwrap();
+            assert_eq!(blocks, again, "combine is pure");
+        }
         Segment {
             after,
             through,

@@ -27,4 +27,5 @@ pub mod pipeline;
 pub mod random;
 pub mod rows;
 pub mod script;
+pub mod trial;
 pub mod windows;

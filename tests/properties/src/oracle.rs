@@ -19,7 +19,7 @@ use crate::windows::{Judged, Windows, judge, sessions_by_tick};
 /// What the oracle needs to know of a query.
 #[derive(Debug, Clone)]
 pub struct Question<'a> {
-    /// Its SQL over the tables `w_events` and `w_others`.
+    /// Its SQL over the tables `w_events` and `w_others`, or `late_events` and `late_others`.
     pub sql: &'a str,
     /// Its windows.
     pub windows: Windows,
@@ -74,12 +74,15 @@ async fn answer(script: &Script, question: &Question<'_>) -> Answer {
         }
     };
     for stream in ["events", "others"] {
-        let mut rows = Vec::new();
+        let (mut on_time, mut late) = (Vec::new(), Vec::new());
         for record in merged.iter().filter(|it| it.log.stream == stream) {
-            let windows = judged.get(&record.event.id).into_iter().flat_map(|it| &it.on_time);
-            rows.extend(windows.map(|window| (record, Some(*window))));
+            if let Some(judged) = judged.get(&record.event.id) {
+                on_time.extend(judged.on_time.iter().map(|window| (record, Some(*window))));
+                late.extend(judged.late.iter().map(|window| (record, Some(*window))));
+            }
         }
-        register(&context, &format!("w_{stream}"), &rows, true);
+        register(&context, &format!("w_{stream}"), &on_time, true);
+        register(&context, &format!("late_{stream}"), &late, true);
     }
     let frame = context.sql(question.sql).await.unwrap_or_else(|error| {
         panic!("the oracle cannot plan {}: {}", question.sql, error.strip_backtrace())

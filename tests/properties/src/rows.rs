@@ -41,8 +41,13 @@ impl Rows {
                 rows.push(batch.columns().iter().map(|column| cell(column, row)).collect());
             }
         }
-        rows.sort_by(|a: &Vec<Cell>, b| compare_rows(a, b));
-        Rows(rows)
+        Rows(rows).sorted()
+    }
+
+    /// These rows in the order in which [`Rows::same`] wants them.
+    pub fn sorted(mut self) -> Rows {
+        self.0.sort_by(|a, b| compare_rows(a, b));
+        self
     }
 
     /// Whether these are the same rows; else what is different first.

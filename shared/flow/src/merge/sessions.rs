@@ -118,6 +118,10 @@ impl OpenSessions {
                 kept.push(joined);
             }
         }
+        if kept.is_empty() {
+            // The engine cannot give the states of no groups.
+            return Ok(());
+        }
         let rows: Vec<u32> =
             (0..all.num_rows() as u32).filter(|row| !late[session_of[*row as usize]]).collect();
         let of_row: Vec<usize> =
@@ -137,8 +141,7 @@ impl OpenSessions {
             .collect::<Result<Vec<_>, _>>()?;
         columns.push(Arc::new(kept.iter().map(|it| it.first).collect::<Int64Array>()));
         columns.push(Arc::new(kept.iter().map(|it| it.last).collect::<Int64Array>()));
-        let open = assemble(stage, columns, records, states)?;
-        self.open = (open.num_rows() > 0).then_some(open);
+        self.open = Some(assemble(stage, columns, records, states)?);
         Ok(())
     }
 

@@ -118,6 +118,7 @@ pub(super) fn cases() -> Vec<Case> {
         ("stddev_int", "STDDEV_SAMP(i)"),
         ("var", "VAR(f)"),
         ("var_pop", "VAR_POP(i)"),
+        ("var_distinct", "VAR(DISTINCT f)"),
         ("corr", "CORR(f, i)"),
         ("covar", "COVAR_SAMP(f, i)"),
         ("covar_pop", "COVAR_POP(f, i)"),
