@@ -53,6 +53,9 @@ pub trait OpenState: Send {
 
     /// Closes every window with end + grace at or below `watermark` and computes its results.
     /// `at` is what `now()` means. Also hands over what `merge` and `settle` found late.
+    ///
+    /// A call that closes nothing and has nothing late to hand over leaves the state as it was: no
+    /// checkpoint tells of it, so a replay does not repeat it.
     fn close(&mut self, watermark: Option<EventMs>, at: WallMs) -> Result<Closed, QueryError>;
 
     /// The least watermark that closes every window that is open now; `None` when none is open.
@@ -161,11 +164,19 @@ pub enum Drained {
     Unknown,
 }
 
-/// Tells whether a source is drained. Asked only for logs that look idle.
+/// Tells how far a source has been read.
 #[async_trait]
 pub trait Source: Send + Sync {
-    /// Whether `log`'s source has nothing after `position`.
+    /// Whether `log`'s source has nothing after `position`. Asked only for logs that look idle or
+    /// have ended.
     async fn drained(&self, log: &LogId, position: Position) -> Drained;
+
+    /// Whether `log`'s source will never get another record: the end of a file that is read until
+    /// its end, a closed shard. Once true, always true. Asked for every log at every tick, so
+    /// answer from memory. When all logs have ended and are drained, every window closes.
+    async fn ended(&self, _log: &LogId) -> bool {
+        false
+    }
 }
 
 /// Results and dead letters of one epoch, on their way to one sink.
@@ -183,7 +194,9 @@ pub struct Emission {
 #[async_trait]
 pub trait Sink: Send {
     /// Goes back to what [`Sink::emit`] answered for the last epoch that was marked as emitted;
-    /// `None`: nothing was ever emitted. Called once, before the first `emit`.
+    /// `None`: nothing was ever emitted. Called before the first `emit`, and again whenever what
+    /// was emitted since may not be what the marker tells of: after an emission that failed, and
+    /// after another process advanced the pipeline.
     async fn restore(&mut self, state: Option<&[u8]>) -> Result<(), SinkError>;
 
     /// Emits one epoch durably, and answers what `restore` needs to go on after it.

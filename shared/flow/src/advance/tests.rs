@@ -1,0 +1,9 @@
+//! Each guard and each step by name (`steps`, `snapshots`), crashes and faults at every call of the
+//! store (`crash`), and two processes at once (`rivals`).
+
+mod crash;
+mod fake;
+mod rivals;
+mod snapshots;
+mod steps;
+mod world;

@@ -1,0 +1,131 @@
+//! Two processes advance one pipeline.
+
+use std::sync::Arc;
+
+use futures::FutureExt;
+use tidemill_model::WallMs;
+use tidemill_testkit::{Call, Fault, FaultyStore};
+
+use super::world::World;
+
+fn world() -> World {
+    let mut world = World::new();
+    world.settings.snapshot_after_bytes = 1;
+    world.register("s/a", 0);
+    world.register("s/b", 0);
+    world
+}
+
+fn append(world: &mut World, round: i64) {
+    let base = round * 20;
+    world.append("s/a", &[base, base + 12], round * 10);
+    world.append("s/b", &[base + 5, base + 19], round * 10);
+}
+
+/// The results under their ids: no id has two values (the sink checks), no window two ids.
+fn assert_chain_is_right(world: &World) {
+    let taken = world.taken.lock().unwrap();
+    let windows = World::windows(taken.by_id.values().cloned());
+    assert_eq!(windows, world.expected);
+}
+
+#[test]
+fn processes_that_take_turns_agree() {
+    let mut world = world();
+    let mut processes = [world.process(), world.process(), world.process()];
+    for round in 0..9 {
+        append(&mut world, round);
+        let now = round * 10 + 1;
+        let process = &mut processes[round as usize % 3];
+        while world.tick(process, now).unwrap().behind {}
+        world.assert_cold_equals(&processes[round as usize % 3]);
+    }
+    world.end("s/a");
+    world.end("s/b");
+    while world.tick(&mut processes[0], 200).unwrap().behind {}
+    world.assert_exactly_once();
+}
+
+#[test]
+fn a_process_that_stalls_at_any_call_while_another_goes_on_changes_nothing() {
+    let mut stall_at = 0;
+    loop {
+        let mut world = world();
+        let plan = move |call: &Call| {
+            if call.number == stall_at { Fault::Stall } else { Fault::None }
+        };
+        let faulty = Arc::new(FaultyStore::new(world.store.clone(), plan));
+        let mut slow = world.process_on(faulty.clone());
+        let mut quick = world.process();
+        let mut stalled = false;
+        let mut appended = 0;
+        for round in 0..5 {
+            append(&mut world, appended);
+            appended += 1;
+            let mut behind = true;
+            while behind {
+                let (now, nonce) = (WallMs(round * 10 + 1), world.nonce());
+                let mut tick = Box::pin(slow.advance.tick(now, &nonce));
+                let ticked = match (&mut tick).now_or_never() {
+                    Some(ticked) => ticked,
+                    None => {
+                        stalled = true;
+                        let call = faulty.stalled()[0].number;
+                        while world.tick(&mut quick, now.0 + 3).unwrap().behind {}
+                        append(&mut world, appended);
+                        appended += 1;
+                        while world.tick(&mut quick, now.0 + 4).unwrap().behind {}
+                        assert!(faulty.resume(call));
+                        (&mut tick).now_or_never().unwrap()
+                    }
+                };
+                behind = ticked.unwrap().behind;
+            }
+            while world.tick(&mut quick, round * 10 + 5).unwrap().behind {}
+            world.assert_cold_equals(&quick);
+        }
+        world.end("s/a");
+        world.end("s/b");
+        while world.tick(&mut quick, 300).unwrap().behind {}
+        assert_eq!(world.checkpoints().last().unwrap().totals.late, 0);
+        assert_chain_is_right(&world);
+        if !stalled {
+            break;
+        }
+        stall_at += 1;
+    }
+    assert!(stall_at > 30, "only {stall_at} calls were stalled");
+}
+
+#[test]
+fn the_loser_of_a_race_throws_its_work_away_and_expires_its_snapshot() {
+    let mut world = world();
+    let mut first = world.process();
+    append(&mut world, 0);
+    world.tick(&mut first, 1).unwrap();
+    let is_checkpoint = |call: &Call| call.sk.len() == 20 && call.pk.ends_with("/checkpoint");
+    let plan = move |call: &Call| {
+        let is_put = call.verb == tidemill_testkit::Verb::PutNew;
+        if is_put && is_checkpoint(call) { Fault::Stall } else { Fault::None }
+    };
+    let faulty = Arc::new(FaultyStore::new(world.store.clone(), plan));
+    let mut loser = world.process_on(faulty.clone());
+    append(&mut world, 1);
+    let nonce = world.nonce();
+    let mut tick = Box::pin(loser.advance.tick(WallMs(50), &nonce));
+    assert!((&mut tick).now_or_never().is_none());
+    let winner = world.tick(&mut first, 51).unwrap();
+    assert!(winner.epoch.is_some());
+    faulty.resume(faulty.stalled()[0].number);
+    faulty.heal();
+    let lost = tick.now_or_never().unwrap().unwrap();
+    assert!(lost.lost && lost.behind && lost.epoch.is_none());
+    let chunks = format!("/{nonce}/");
+    let orphans: Vec<_> =
+        world.store.rows().into_iter().filter(|(pk, _)| pk.contains(&chunks)).collect();
+    assert!(!orphans.is_empty());
+    assert!(orphans.iter().all(|(_, row)| row.item.expires_at.is_some()));
+    // The next tick begins at the chain.
+    assert!(!world.tick(&mut loser, 52).unwrap().lost);
+    world.assert_cold_equals(&loser);
+}
