@@ -162,7 +162,7 @@ impl Run {
         let bytes_total = readers.iter().map(Reader::bytes_total).sum::<Option<u64>>();
         let progress = Progress::show(Arc::clone(&counters), bytes_total);
         let (output, emit) =
-            Output::new(args.output.as_ref(), pipeline, plan, store_id, &progress)?;
+            Output::new(args.output.as_ref(), args.show, pipeline, plan, store_id, &progress)?;
         let shared = Shared {
             stop,
             backlog: Arc::default(),
