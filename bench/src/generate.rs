@@ -83,7 +83,7 @@ fn reading(out: &mut impl Write, rng: &mut Rng, event: u64) -> std::io::Result<(
     let ms = event / 10;
     let key = loop {
         let key = rng.below(10_000);
-        if (ms / 45_000 + key) % 3 != 0 {
+        if !(ms / 45_000 + key).is_multiple_of(3) {
             break key;
         }
     };

@@ -1,6 +1,7 @@
 //! Random histories, each decided by its seed.
 //!
 //! `make sim SEEDS=2000` plays more of them, `make sim-one SEED=7` plays one and prints every step.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::env;
 use std::sync::Mutex;
