@@ -199,7 +199,7 @@ pub fn close(
     }
 }
 
-fn raw_batch(records: &[(u64, Event)]) -> RawBatch {
+pub(crate) fn raw_batch(records: &[(u64, Event)]) -> RawBatch {
     let mut buffer = Vec::new();
     let records = records
         .iter()

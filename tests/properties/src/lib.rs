@@ -27,5 +27,6 @@ pub mod pipeline;
 pub mod random;
 pub mod rows;
 pub mod script;
+pub mod stored;
 pub mod trial;
 pub mod windows;

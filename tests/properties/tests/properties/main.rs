@@ -6,3 +6,4 @@ mod queries;
 mod refusals;
 mod schedules;
 mod snapshots;
+mod stored;
