@@ -3,4 +3,6 @@
 //!
 //! Not here: what is read, stored and written (`flow`), the command line (`cli`).
 
+pub mod input;
+pub mod sink;
 pub mod store;

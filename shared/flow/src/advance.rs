@@ -25,6 +25,7 @@
 mod chain;
 mod epoch;
 mod error;
+mod inspect;
 mod known;
 mod logs;
 mod next;
@@ -47,10 +48,11 @@ use self::logs::Unmerged;
 use self::next::{Draft, Merged};
 use crate::emit::Emit;
 use crate::keys::Keys;
-use crate::ports::{Emission, OpenState, QueryError, Source};
+use crate::ports::{Emission, OpenState, OpenWindows, QueryError, Source};
 use crate::time::{self, StreamTime};
 
 pub use error::{AdvanceError, QueryChange};
+pub use inspect::{Inspected, inspect};
 pub use ticked::Ticked;
 
 /// What advance must know of its pipeline, and the bounds of one tick.
@@ -161,6 +163,12 @@ impl Advance {
             }
         }
         Ok(ticked)
+    }
+
+    /// What is open after the newest checkpoint. Writes nothing.
+    pub async fn open_windows(&mut self) -> Result<Vec<OpenWindows>, AdvanceError> {
+        self.load().await?;
+        Ok(self.open.open_windows())
     }
 
     /// Does everything that an epoch does to the open state, and commits nothing.

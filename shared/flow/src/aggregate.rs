@@ -14,7 +14,6 @@ use arrow::compute::{SortColumn, lexsort_to_indices, take};
 use arrow::datatypes::{Schema, UInt64Type};
 use datafusion::common::{Result, internal_datafusion_err};
 use datafusion::logical_expr::{EmitTo, GroupsAccumulator};
-use datafusion::physical_expr::GroupsAccumulatorAdapter;
 use datafusion::physical_plan::aggregates::group_values::{GroupValues, new_group_values};
 use datafusion::physical_plan::aggregates::order::GroupOrdering;
 use tidemill_plan::{Stage, StageAggregate};
@@ -83,7 +82,8 @@ pub(crate) struct States {
 
 impl States {
     pub(crate) fn new(stage: &Stage) -> Result<States> {
-        let accumulators = stage.aggregates.iter().map(accumulator).collect::<Result<_>>()?;
+        let accumulators =
+            stage.aggregates.iter().map(StageAggregate::accumulator).collect::<Result<_>>()?;
         Ok(States { accumulators, records: Vec::new() })
     }
 
@@ -178,14 +178,6 @@ pub(crate) fn records_of<'a>(stage: &Stage, partial: &'a RecordBatch) -> Result<
         .ok_or_else(|| internal_datafusion_err!("the records column has another type"))
 }
 
-fn accumulator(aggregate: &StageAggregate) -> Result<Box<dyn GroupsAccumulator>> {
-    if aggregate.expr.groups_accumulator_supported() {
-        return aggregate.expr.create_groups_accumulator();
-    }
-    let expr = Arc::clone(&aggregate.expr);
-    Ok(Box::new(GroupsAccumulatorAdapter::new(move || expr.create_accumulator())))
-}
-
 fn order_of(
     keys: &[ArrayRef],
     sort: &[datafusion::physical_expr::PhysicalSortExpr],
@@ -211,7 +203,7 @@ pub(crate) struct AggregateTable {
 impl AggregateTable {
     /// For keys of the first `columns` columns of partial rows.
     pub(crate) fn new(stage: &Stage, columns: usize) -> Result<AggregateTable> {
-        let fields: Vec<_> = stage.partial.fields()[..columns].iter().cloned().collect();
+        let fields: Vec<_> = stage.partial.fields()[..columns].to_vec();
         Ok(AggregateTable {
             groups: Groups::new(Schema::new(fields))?,
             states: States::new(stage)?,

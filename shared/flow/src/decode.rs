@@ -77,6 +77,27 @@ impl RawBatch {
         RawBatch { buffer, records, cut: Vec::new() }
     }
 
+    /// Neighbouring batches of one shard as one, in their order: fewer, larger batches combine into
+    /// fewer partial rows.
+    pub fn concat(batches: Vec<RawBatch>) -> RawBatch {
+        let bytes = batches.iter().map(|batch| batch.buffer.len()).sum();
+        let mut buffer = Vec::with_capacity(bytes);
+        let mut whole = RawBatch::default();
+        for batch in batches {
+            let (shift, count) = (buffer.len() as u32, whole.records.len() as u32);
+            buffer.extend_from_slice(&batch.buffer);
+            whole.records.extend(batch.records.into_iter().map(|record| RawRecord {
+                bytes: record.bytes.start + shift..record.bytes.end + shift,
+                ..record
+            }));
+            whole.cut.extend(
+                batch.cut.into_iter().map(|cut| CutRecord { index: cut.index + count, ..cut }),
+            );
+        }
+        whole.buffer = Bytes::from(buffer);
+        whole
+    }
+
     /// The bytes of the record of this index; of a cut record, its beginning.
     ///
     /// # Panics

@@ -187,16 +187,15 @@ impl OpenState for State {
     }
 
     fn last_close(&self) -> Option<EventMs> {
-        let ends = self.queries.iter().flat_map(|OpenQuery { plan, stages, .. }| {
-            plan.stages.iter().zip(stages).filter_map(|(stage, open)| {
-                let end = match open {
-                    OpenStage::Slices(slices) => slices.last_end(stage),
-                    OpenStage::Sessions(sessions) => sessions.last_end(stage),
-                };
-                end.map(|end| end.plus(plan.grace_ms))
+        let closings = self.queries.iter().flat_map(|OpenQuery { plan, stages, .. }| {
+            plan.stages.iter().zip(stages).filter_map(|(stage, open)| match open {
+                OpenStage::Slices(slices) => {
+                    slices.last_end(stage).map(|end| end.plus(plan.grace_ms))
+                }
+                OpenStage::Sessions(sessions) => sessions.last_close(plan, stage),
             })
         });
-        ends.max()
+        closings.max()
     }
 
     fn snapshot(&mut self) -> Result<Vec<StatePart>, QueryError> {

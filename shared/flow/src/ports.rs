@@ -43,7 +43,7 @@ pub trait OpenState: Send {
         closed: Option<EventMs>,
     ) -> Result<(), QueryError>;
 
-    /// Ends the tick's merging: sessions join all fragments of the tick with each other and with
+    /// Ends the tick's merging, also when there was nothing to merge: sessions join all fragments of the tick with each other and with
     /// the open sessions, and only then are judged against `closed`.
     fn settle(&mut self, closed: Option<EventMs>) -> Result<(), QueryError>;
 

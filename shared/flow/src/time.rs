@@ -5,7 +5,7 @@
 //! ```
 //!
 //! - A record's clock is min(event time, arrival), so a device that runs ahead moves nobody's time
-//!   ([`record_clock`]). A log's clock is the largest over its records; its watermark is the clock
+//!   (decode computes it). A log's clock is the largest over its records; its watermark is the clock
 //!   less `out_of_orderness`. The pipeline's watermark W is the minimum over the logs that hold it
 //!   back, and never goes back.
 //! - A log holds W back unless it is *idle* (silent for `idle_after`, nothing unread, source
@@ -119,11 +119,6 @@ impl Decision {
     pub fn all_ended(&self) -> bool {
         !self.logs.is_empty() && self.logs.values().all(|log| log.standing == Standing::Ended)
     }
-}
-
-/// A record's clock: a device that runs ahead counts as if its event happened on arrival.
-pub fn record_clock(event_time: EventMs, arrival: WallMs) -> EventMs {
-    EventMs(event_time.0.min(arrival.0))
 }
 
 /// The logs whose sources must be asked whether they are drained, each with the position to ask

@@ -63,7 +63,7 @@ impl Refusal {
 }
 
 /// The innermost message of an engine error, without its chain of prefixes and its back trace.
-fn engine_message(error: &DataFusionError) -> String {
+pub(crate) fn engine_message(error: &DataFusionError) -> String {
     let message = match error {
         DataFusionError::Diagnostic(_, inner) | DataFusionError::Context(_, inner) => {
             return engine_message(inner);

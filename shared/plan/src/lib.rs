@@ -15,6 +15,7 @@
 //!
 //! Not here: the pipeline file (`pipeline`), running stages over logs (`flow`).
 
+mod aggregates;
 mod engine;
 mod error;
 mod explain;
@@ -31,6 +32,7 @@ mod stage;
 mod tables;
 mod windowed;
 
+pub use aggregates::StageAggregate;
 pub use engine::Functions;
 pub use error::{PlanError, PlanErrors};
 pub use explain::explain;
@@ -41,5 +43,5 @@ pub use run::Runner;
 pub use schema::{ARRIVAL_TIME, arrow_type, stream_schema};
 pub use stage::{
     EVENT_TIME, GROUPING_ID, GroupingSetOf, OutputColumn, POSITION, RAW, RECORDS, SLICE_END,
-    SLICE_START, Stage, StageAggregate,
+    SLICE_START, Stage,
 };

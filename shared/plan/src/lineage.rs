@@ -42,6 +42,12 @@ pub(crate) fn origin_of_index(plan: &LogicalPlan, index: usize) -> Option<(&Logi
                 None => origin(&node.right, &column),
             }
         }
+        LogicalPlan::Unnest(node) => {
+            let depends_on = *node.dependency_indices.get(index)?;
+            let unnested = node.list_type_columns.iter().any(|(list, _)| *list == depends_on)
+                || node.struct_type_columns.contains(&depends_on);
+            (!unnested).then(|| origin_of_index(&node.input, depends_on)).flatten()
+        }
         LogicalPlan::Union(node) => {
             let mut origins = node.inputs.iter().map(|input| origin_of_index(input, index));
             let first = origins.next()??;

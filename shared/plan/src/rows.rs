@@ -14,6 +14,7 @@ use crate::leaf::{ROW, StreamScan, WINDOW_END, WINDOW_START};
 use crate::lineage::{any_node, leaf_name, origin, plain};
 
 /// The stream that a leaf scans, with its windows.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Scanned {
     pub(crate) stream: String,
     pub(crate) shape: Option<tidemill_model::WindowShape>,

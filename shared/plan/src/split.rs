@@ -21,7 +21,7 @@ use crate::error::Refusal;
 use crate::functions::TIME_FUNCTIONS;
 use crate::leaf::{ClosedWindows, ROW};
 use crate::lineage::{any_node, any_part, leaf_name, origin, origin_of_index, plain};
-use crate::rows;
+use crate::rows::{self, Scanned};
 use crate::stage::{OutputColumn, Stage, window_column};
 
 /// A query, cut.
@@ -88,7 +88,9 @@ fn unaggregated(plan: &LogicalPlan) -> Refusal {
 #[derive(Default)]
 struct Cut {
     stages: Vec<Stage>,
-    aggregates: Vec<Aggregate>,
+    /// The stages' aggregates, each with its streams' windows: to the engine, scans of one stream
+    /// are equal whatever their windows.
+    aggregates: Vec<(Aggregate, Vec<Scanned>)>,
 }
 
 impl Cut {
@@ -129,17 +131,19 @@ impl Cut {
     }
 
     fn aggregate(&mut self, aggregate: Aggregate) -> Result<LogicalPlan> {
-        let known = self.aggregates.iter().position(|known| *known == aggregate);
-        let stage = match known {
+        let scans = rows::scans(&aggregate.input)?;
+        let schema = Arc::clone(&aggregate.schema);
+        let cut = (aggregate, scans);
+        let stage = match self.aggregates.iter().position(|known| *known == cut) {
             Some(stage) => stage,
             None => {
-                self.stages.push(cut_stage(&aggregate)?);
-                self.aggregates.push(aggregate.clone());
+                self.stages.push(cut_stage(&cut.0)?);
+                self.aggregates.push(cut);
                 self.stages.len() - 1
             }
         };
         let output = self.stages[stage].output.clone();
-        let node = Arc::new(ClosedWindows { stage, schema: aggregate.schema, output });
+        let node = Arc::new(ClosedWindows { stage, schema, output });
         Ok(LogicalPlan::Extension(Extension { node }))
     }
 }

@@ -22,13 +22,15 @@ use std::sync::Arc;
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use datafusion::common::{Column, DFSchema, Result, internal_err};
 use datafusion::execution::context::ExecutionProps;
-use datafusion::logical_expr::expr::{AggregateFunction, GroupingSet, Sort};
+use datafusion::functions_aggregate::first_last::first_value_udaf;
+use datafusion::logical_expr::expr::{AggregateFunction, GroupingSet, NullTreatment, Sort};
 use datafusion::logical_expr::physical_planning_context::PhysicalPlanningContext;
 use datafusion::logical_expr::utils::grouping_set_to_exprlist;
 use datafusion::logical_expr::{Aggregate, Expr, LogicalPlan, Projection, col};
-use datafusion::physical_expr::aggregate::{AggregateFunctionExpr, LoweredAggregateBuilder};
+use datafusion::physical_expr::aggregate::LoweredAggregateBuilder;
 use tidemill_model::{Position, WindowShape};
 
+use crate::aggregates::StageAggregate;
 use crate::error::Refusal;
 use crate::leaf::{ORDER, ROW, WINDOW_END, WINDOW_START};
 use crate::lineage::{any_part, leaf_name, origin, plain};
@@ -87,19 +89,6 @@ pub struct GroupingSetOf {
     pub id: u64,
 }
 
-/// One aggregate of a stage.
-#[derive(Debug, Clone)]
-pub struct StageAggregate {
-    /// The engine's aggregate over columns of the lower plan's output (and [`ORDER`]).
-    pub expr: Arc<AggregateFunctionExpr>,
-    /// Index of the boolean column of FILTER (WHERE …).
-    pub filter: Option<usize>,
-    /// Whether rows must be fed in the order of the aggregate's ORDER BY.
-    pub ordered: bool,
-    /// Number of state columns.
-    pub states: usize,
-}
-
 /// Where a column of final rows comes from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum OutputColumn {
@@ -154,9 +143,8 @@ impl Stage {
                 LoweredAggregateBuilder::new(&expr, &logical, &physical, &props, &context)
                     .with_name(name)
                     .build()?;
-            let states = lowered.aggregate.state_fields()?.len();
             let filter = filter.map(|name| physical.index_of(&name)).transpose()?;
-            aggregates.push(StageAggregate { expr: lowered.aggregate, filter, ordered, states });
+            aggregates.push(StageAggregate::new(lowered.aggregate, filter, ordered, &physical)?);
         }
         let partial = partial_schema(lower.schema(), &groups, &aggregates)?;
         Ok(Stage {
@@ -316,6 +304,17 @@ impl Columns {
             return internal_err!("an aggregate is no aggregate function: {expr}");
         };
         let mut params = params.clone();
+        let mut func = Arc::clone(func);
+        match func.name() {
+            // The engine's keeps the first value that it meets, whatever batch that came in.
+            "any_value" => {
+                func = first_value_udaf();
+                params.null_treatment = Some(NullTreatment::IgnoreNulls);
+                params.distinct = false;
+            }
+            "first_value" | "last_value" => params.distinct = false,
+            _ => {}
+        }
         let mut column = 0;
         let mut take = |columns: &mut Columns, expr: Expr| {
             if any_part(&expr, |part| matches!(part, Expr::Column(_))) {
@@ -353,11 +352,7 @@ impl Columns {
             self.named(name.clone(), *filter);
             name
         });
-        Ok((
-            Expr::AggregateFunction(AggregateFunction { func: Arc::clone(func), params }),
-            filter,
-            ordered,
-        ))
+        Ok((Expr::AggregateFunction(AggregateFunction { func, params }), filter, ordered))
     }
 }
 

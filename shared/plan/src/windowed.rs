@@ -258,18 +258,18 @@ impl WindowFunctions {
         time: &SqlExpr,
         context: &mut dyn RelationPlannerContext,
     ) -> Result<()> {
-        let named = match time {
+        let column = match time {
             SqlExpr::Function(call) if call.name.to_string().eq_ignore_ascii_case("DESCRIPTOR") => {
                 match &call.args {
                     FunctionArguments::List(list) => arguments(&list.args)
                         .and_then(|mut columns| columns.pop())
-                        .and_then(|(_, column)| last_name(&column)),
-                    _ => None,
+                        .map_or_else(|| time.clone(), |(_, column)| column),
+                    _ => time.clone(),
                 }
             }
-            other => last_name(other),
+            other => other.clone(),
         };
-        let named = named.map(|name| context.normalize_ident(name));
+        let named = last_name(&column).map(|name| context.normalize_ident(name));
         let event_time = match stream.event_time {
             EventTime::Column(index) => stream.columns[index].name.as_str(),
             EventTime::Arrival => ARRIVAL_TIME,
@@ -280,7 +280,7 @@ impl WindowFunctions {
         Err(Refusal::new(
             "plan::window::not_event_time",
             format!(
-                "windows of stream `{}` run on its event time, `{event_time}`, not on {time}",
+                "windows of stream `{}` run on its event time, `{event_time}`, not on {column}",
                 stream.name
             ),
         )
@@ -288,7 +288,7 @@ impl WindowFunctions {
             "write {event_time} here, or set event_time = \"…\" in [streams.{}]",
             stream.name
         ))
-        .at(self.place(time))
+        .at(self.place(&column))
         .into_engine())
     }
 

@@ -1,1 +1,178 @@
+//! Peer vectors: what other engines' own test suites and manuals say a windowed query answers, as
+//! numbers. One JSON file each, in `data/`; the format is told in the README beside this crate.
 //!
+//! # Invariants
+//! 1. A member of a vector that this crate does not know is an error, so nothing that a vector
+//!    says is silently left unasserted.
+//!
+//! Not here: running vectors (`tests/peers`).
+
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+use serde_json::{Map, Value};
+
+/// A result, an update or a late record: an object with members such as `key`, `start`, `end`,
+/// `value`.
+pub type Row = Map<String, Value>;
+
+/// One vector.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Vector {
+    /// Name of the file without `.json`.
+    pub id: String,
+    /// What is tried: `tumbling`, `session`, `late` …
+    pub kind: String,
+    /// The engine whose semantics `expected` has.
+    pub engine: String,
+    /// Where the numbers are from.
+    pub source: String,
+    /// The windows.
+    pub window: WindowDef,
+    /// The aggregate; absent when only windows are told.
+    #[serde(default)]
+    pub agg: Option<String>,
+    /// In arrival order.
+    pub events: Vec<Event>,
+    /// Final results.
+    pub expected: Vec<Row>,
+    /// Results after single events; `after` is the event's index.
+    #[serde(default)]
+    pub updates: Option<Vec<Row>>,
+    /// Windows that are still open after the last event.
+    #[serde(default)]
+    pub final_open: Option<Vec<Row>>,
+    /// Records refused, with `start` and `end` when told per window.
+    pub late: Vec<Row>,
+    /// The engine's rule, in words.
+    pub boundary: String,
+    /// Remarks.
+    pub notes: String,
+    /// What confirmed the numbers.
+    pub verified: Vec<String>,
+    /// What of the order of `expected` means nothing.
+    #[serde(default)]
+    pub order: Option<String>,
+}
+
+/// Definition of a vector's windows. All times are milliseconds.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct WindowDef {
+    /// `tumbling`, `hopping`, `cumulate`, `session`; `watermark` when there are no windows.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// Length.
+    pub size_ms: Option<i64>,
+    /// Distance of two starts.
+    pub advance_ms: Option<i64>,
+    /// Distance of two ends of cumulating windows.
+    pub step_ms: Option<i64>,
+    /// Longest silence inside a session.
+    pub gap_ms: Option<i64>,
+    /// Shift of the grid.
+    pub offset_ms: Option<i64>,
+    /// A point of the grid: the same as an offset.
+    pub align_to_ms: Option<i64>,
+    /// Record-driven grace: how long after its end a window takes records.
+    pub grace_ms: Option<i64>,
+    /// Watermark lateness: how long after it fired a window still fires again.
+    pub lateness_ms: Option<i64>,
+    /// Watermark delay: how far the watermark stays behind the newest event.
+    pub wait_ms: Option<i64>,
+    /// What moves a record-driven clock: records of the same `key`, or of the whole `partition`.
+    pub closing: Option<String>,
+    /// Each firing tells only what came since the previous one.
+    #[serde(default)]
+    pub purging: bool,
+    /// What is grouped by: `group`, or `none`; the key when absent.
+    pub group: Option<String>,
+    /// GROUPING SETS.
+    pub grouping_sets: Option<Vec<Vec<String>>>,
+    /// Rows kept per window.
+    pub top: Option<u64>,
+    /// What they are ranked by.
+    pub order: Option<String>,
+}
+
+/// Something that happens.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(untagged)]
+pub enum Event {
+    /// A record arrives.
+    Record(Record),
+    /// The watermark moves.
+    Watermark(Watermark),
+    /// Something happens to a watermark alone.
+    Op(Op),
+}
+
+/// A record.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Record {
+    /// Event time.
+    pub t: i64,
+    /// Key.
+    pub key: String,
+    /// A whole number or a text.
+    pub value: Value,
+    /// A second key.
+    #[serde(default)]
+    pub group: Option<String>,
+}
+
+/// The watermark moves to `watermark`: a whole number, or `"inf"`, the end.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Watermark {
+    /// Where to.
+    pub watermark: Value,
+}
+
+/// An event of time `ms` (`item`), or `ms` of wall clock that pass (`advance`).
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Op {
+    /// `item` or `advance`.
+    pub op: String,
+    /// Milliseconds.
+    pub ms: i64,
+}
+
+/// The folder of the vectors.
+pub fn data() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("data")
+}
+
+/// Names of the vectors in the folder, sorted.
+///
+/// # Errors
+/// When the folder cannot be read.
+pub fn names() -> Result<Vec<String>, String> {
+    let folder = std::fs::read_dir(data()).map_err(|error| error.to_string())?;
+    let mut names = Vec::new();
+    for file in folder {
+        let name = file.map_err(|error| error.to_string())?.file_name();
+        let name = name.to_string_lossy();
+        let stem = name.strip_suffix(".json").ok_or_else(|| format!("{name} is no vector"))?;
+        names.push(stem.to_string());
+    }
+    names.sort();
+    Ok(names)
+}
+
+/// Reads one vector.
+///
+/// # Errors
+/// When it cannot be read, has members that nobody knows, or another id than its file's name.
+pub fn load(name: &str) -> Result<Vector, String> {
+    let text = std::fs::read_to_string(data().join(format!("{name}.json")))
+        .map_err(|error| error.to_string())?;
+    let vector: Vector = serde_json::from_str(&text).map_err(|error| error.to_string())?;
+    if vector.id != name {
+        return Err(format!("its id is {}", vector.id));
+    }
+    Ok(vector)
+}

@@ -3,8 +3,10 @@
 //! # Invariants
 //! 1. Segments are merged in (log id, position) order, judged by the previous checkpoint's
 //!    watermark.
-//! 2. An epoch that merged nothing does not settle; one that merged nothing and moved no watermark
-//!    does not close. So a tick that wrote no checkpoint left nothing that a replay would miss.
+//! 2. Every epoch settles, also one that merged nothing: that is how the open state learns which
+//!    windows the previous checkpoint had closed.
+//! 3. An epoch that merged nothing and moved no watermark does not close. So a tick that wrote no
+//!    checkpoint left nothing that a replay would miss.
 
 use tidemill_model::{DeadLetter, Epoch, EventMs, LogId, Segment, WallMs};
 
@@ -39,7 +41,7 @@ impl Work {
 
     /// Ends merging.
     pub(super) fn settle(&self, open: &mut dyn OpenState) -> Result<(), QueryError> {
-        if self.segments > 0 { open.settle(self.judge) } else { Ok(()) }
+        open.settle(self.judge)
     }
 
     /// Closes what `watermark` closes.

@@ -2,9 +2,9 @@
 //!
 //! A reader of its own and no serde visitor, because of what is asked of it: the own text of
 //! objects, arrays and numbers, a bound on nesting in skipped members too, the byte at which
-//! something is wrong, the last of two members of one name. It reads twice as fast besides: the
-//! records of a stream have the same members in the same order, so that all between two values
-//! (`,"user_id":`) is remembered of the record before and compared as a whole.
+//! something is wrong, the last of two members of one name. It is faster besides: the records of a
+//! stream have the same members in the same order, so that all between two values (`,"user_id":`)
+//! is remembered of the record before and compared as a whole.
 //!
 //! # Invariants
 //! 1. What it accepts is RFC 8259 with an object at the top, nested at most [`JSON_DEPTH_MAX`]

@@ -221,6 +221,21 @@ fn a_cut_record_is_too_large_and_keeps_what_is_known_of_it() {
 }
 
 #[test]
+fn joined_batches_keep_their_records_and_what_was_cut() {
+    let first = batch(&[r#"{"ad_id":"a","event_time":1}"#, "broken"]);
+    let mut second = batch(&[r#"{"ad_id":"b","event_time":2}"#, r#"{"ad_id":"c"#]);
+    second.cut.push(CutRecord { index: 1, length: 99_000_000, hash: 42 });
+    let texts = |batch: &RawBatch| -> Vec<Vec<u8>> {
+        (0..batch.records.len()).map(|index| batch.bytes_of(index).to_vec()).collect()
+    };
+    let apart: Vec<_> = [&first, &second].into_iter().flat_map(texts).collect();
+    let joined = RawBatch::concat(vec![first, second]);
+    assert_eq!(texts(&joined), apart);
+    assert_eq!(joined.raw_bytes(3).length, 99_000_000);
+    assert_eq!(joined.raw_bytes(1).length, 6);
+}
+
+#[test]
 fn clock_is_the_largest_of_the_lesser_of_event_time_and_arrival() {
     let ads = ads();
     // Ahead of its arrival by 500: the arrival counts. The second's event time counts.

@@ -5,7 +5,9 @@ use arrow::datatypes::{Int64Type, UInt64Type};
 use arrow::util::display::{ArrayFormatter, FormatOptions};
 use datafusion::common::{Result, internal_err};
 use serde_json::{Map, Value};
-use tidemill_model::{DeadLetter, DeadReason, EventMs, LogId, Position, Segment, WallMs, Window};
+use tidemill_model::{
+    DeadLetter, DeadReason, EventMs, LogId, Position, Segment, WallMs, Window, WindowShape,
+};
 use tidemill_pipeline::Late;
 use tidemill_plan::{OutputColumn, QueryPlan, Stage};
 
@@ -76,10 +78,12 @@ impl StageLedger<'_> {
     ) -> Result<()> {
         let StageLedger { ledger, plan, stage, source } = self;
         let records = records_of(stage, rows)?;
-        let ids = stage.has_grouping_id.then(|| rows.column(stage.keys));
+        // Each grouping set has sessions of its own, and a record can be late in one of them only.
+        let once = stage.has_grouping_id && !matches!(stage.shape, WindowShape::Session { .. });
+        let ids = once.then(|| rows.column(stage.keys));
         let ids = ids.and_then(|ids| ids.as_primitive_opt::<UInt64Type>());
         for row in 0..rows.num_rows() {
-            // A record has a row in each grouping set, and is late once.
+            // A record has a row in each grouping set, all of the same windows, and is late once.
             if ids.is_some_and(|ids| ids.value(row) != stage.grouping[0].id) {
                 continue;
             }
@@ -134,7 +138,7 @@ fn newest(stage: &Stage, rows: &RecordBatch, row: usize) -> Result<i64> {
         return internal_err!("the slice column has another type");
     };
     Ok(match stage.shape {
-        tidemill_model::WindowShape::Session { .. } => ends.value(row),
+        WindowShape::Session { .. } => ends.value(row),
         _ => ends.value(row).saturating_sub(1),
     })
 }

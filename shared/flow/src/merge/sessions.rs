@@ -2,7 +2,9 @@
 //!
 //! # Invariants
 //! 1. Between ticks no two sessions of a key lie within the gap.
-//! 2. All fragments of a tick are joined with each other and with the open sessions before anything
+//! 2. A session closes when no event can join it that is on time, so that which ticks ran does not
+//!    decide what is in it.
+//! 3. All fragments of a tick are joined with each other and with the open sessions before anything
 //!    is judged late, so lateness does not depend on the order of fragments within a tick.
 
 use std::sync::Arc;
@@ -87,7 +89,7 @@ impl OpenSessions {
         }
 
         let is_late = |session: &Joined| {
-            let closes = EventMs(session.last).plus(self.gap_ms).plus(plan.grace_ms);
+            let closes = self.closes_at(plan, session.last);
             !session.was_open && closed.is_some_and(|closed| closes <= closed)
         };
         let late: Vec<bool> = sessions.iter().map(is_late).collect();
@@ -116,6 +118,10 @@ impl OpenSessions {
                 kept.push(joined);
             }
         }
+        if kept.is_empty() {
+            // The engine cannot give the states of no groups.
+            return Ok(());
+        }
         let rows: Vec<u32> =
             (0..all.num_rows() as u32).filter(|row| !late[session_of[*row as usize]]).collect();
         let of_row: Vec<usize> =
@@ -135,8 +141,7 @@ impl OpenSessions {
             .collect::<Result<Vec<_>, _>>()?;
         columns.push(Arc::new(kept.iter().map(|it| it.first).collect::<Int64Array>()));
         columns.push(Arc::new(kept.iter().map(|it| it.last).collect::<Int64Array>()));
-        let open = assemble(stage, columns, records, states)?;
-        self.open = (open.num_rows() > 0).then_some(open);
+        self.open = Some(assemble(stage, columns, records, states)?);
         Ok(())
     }
 
@@ -149,10 +154,7 @@ impl OpenSessions {
     ) -> Result<Option<(u64, RecordBatch)>> {
         let Some(open) = self.open.take() else { return Ok(None) };
         let (_, last) = bounds(stage, &open)?;
-        let closes = |row: &u32| {
-            let end = EventMs(last.value(*row as usize)).plus(self.gap_ms);
-            end.plus(plan.grace_ms) <= watermark
-        };
+        let closes = |row: &u32| self.closes_at(plan, last.value(*row as usize)) <= watermark;
         let (closing, staying): (Vec<u32>, Vec<u32>) =
             (0..open.num_rows() as u32).partition(closes);
         if closing.is_empty() {
@@ -181,23 +183,28 @@ impl OpenSessions {
         stage: &Stage,
         watermark: EventMs,
     ) -> Vec<(EventMs, usize)> {
-        let ends = self.ends(stage).into_iter();
-        ends.map(|end| end.plus(plan.grace_ms))
-            .filter(|at| *at <= watermark)
-            .map(|at| (at, 1))
-            .collect()
+        let closings = self.closings(plan, stage).into_iter();
+        closings.filter(|at| *at <= watermark).map(|at| (at, 1)).collect()
     }
 
-    pub(super) fn last_end(&self, stage: &Stage) -> Option<EventMs> {
-        self.ends(stage).into_iter().max()
+    /// The least watermark that closes every session.
+    pub(super) fn last_close(&self, plan: &QueryPlan, stage: &Stage) -> Option<EventMs> {
+        self.closings(plan, stage).into_iter().max()
     }
 
-    fn ends(&self, stage: &Stage) -> Vec<EventMs> {
+    fn closings(&self, plan: &QueryPlan, stage: &Stage) -> Vec<EventMs> {
         let Some(open) = &self.open else { return Vec::new() };
         bounds(stage, open).map_or_else(
             |_| Vec::new(),
-            |(_, last)| last.values().iter().map(|last| EventMs(*last).plus(self.gap_ms)).collect(),
+            |(_, last)| last.values().iter().map(|last| self.closes_at(plan, *last)).collect(),
         )
+    }
+
+    /// The least watermark that closes a session whose last event is at `last`. An event at the
+    /// session's end still joins it, and is on time at a watermark that has just reached it, so the
+    /// session closes one millisecond later than a window with the same end.
+    fn closes_at(&self, plan: &QueryPlan, last: i64) -> EventMs {
+        EventMs(last).plus(self.gap_ms).plus(plan.grace_ms).plus(1)
     }
 
     /// The open sessions as partial rows.

@@ -245,6 +245,22 @@ fn transcripts_tell_what_happens() {
     paths.iter().for_each(|path| play(path));
 }
 
+/// A restored state did not know which windows had closed before its snapshot, and closed a hopping
+/// window again when the next epoch merged nothing.
+#[test]
+fn a_window_closed_before_a_snapshot_does_not_close_again() {
+    let mut engine = Engine::new(
+        "",
+        "SELECT k, window_end, COUNT(*) AS n FROM HOP(s, ts, INTERVAL '1' SECOND, INTERVAL '2' SECOND) GROUP BY k, window_end",
+    );
+    engine.append(&["a:500"]);
+    assert!(engine.tick(1000).contains("n=1"));
+    engine.snapshot();
+    let text = engine.tick(1500);
+    assert!(!text.contains("emit"), "{text}");
+    assert!(engine.tick(2000).contains("n=1"));
+}
+
 #[test]
 fn a_block_of_another_version_is_an_error() {
     let mut engine = Engine::new(

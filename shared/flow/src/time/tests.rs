@@ -64,8 +64,7 @@ impl World {
             }
             "append" => {
                 let facts = self.logs.get_mut(&log()).unwrap();
-                let record = ms("event")
-                    .map(|event| record_clock(EventMs(event), WallMs(ms("arrival").unwrap())));
+                let record = ms("event").map(|event| EventMs(event.min(ms("arrival").unwrap())));
                 facts.clock = facts.clock.max(ms("clock").map(EventMs)).max(record);
                 facts.appended = Some(WallMs(ms("at").unwrap()));
                 let offset = facts.position.to_offset().map_or(0, |offset| offset + 1);

@@ -106,6 +106,10 @@ fn what_cannot_run_is_refused_with_a_way_out() {
         ("SELECT k, v FROM s WHERE v > 1", "plan::no_aggregate"),
         ("SELECT k FROM names", "plan::no_stream"),
         (
+            "SELECT a.n, b.n AS m FROM (SELECT window_start, window_end, COUNT(*) AS n FROM TUMBLE(s, ts, INTERVAL '1' HOUR) GROUP BY window_start, window_end) a JOIN (SELECT window_start, window_end, COUNT(*) AS n FROM TUMBLE(s, ts, INTERVAL '1' DAY) GROUP BY window_start, window_end) b ON a.window_start = b.window_start AND a.window_end = b.window_end",
+            "plan::several_windows",
+        ),
+        (
             "SELECT k, COUNT(*) FROM TUMBLE(s, ts, INTERVAL '1' DAY) GROUP BY k",
             "plan::aggregate::no_window",
         ),
@@ -161,6 +165,10 @@ fn what_cannot_run_is_refused_with_a_way_out() {
             "plan::window::partition",
         ),
         (
+            "SELECT k, window_end, STDDEV(DISTINCT x) AS d FROM TUMBLE(s, ts, INTERVAL '1' DAY) GROUP BY k, window_end",
+            "plan::aggregate::no_partial_state",
+        ),
+        (
             "SELECT nope, window_end FROM TUMBLE(s, ts, INTERVAL '1' DAY) GROUP BY nope, window_end",
             "plan::sql",
         ),
@@ -168,5 +176,80 @@ fn what_cannot_run_is_refused_with_a_way_out() {
         let text = refused(sql);
         assert!(text.contains(code), "{sql}\nwanted {code}\n{text}");
         assert!(text.contains("help") || code == "plan::sql", "{text}");
+    }
+}
+
+/// UNNEST between the stream and its aggregate hid that the query groups by its window.
+#[test]
+fn a_window_column_is_found_through_unnest() {
+    planned(
+        "SELECT item, window_start, window_end, COUNT(*) AS n FROM (SELECT UNNEST(make_array(v, 1)) AS item, window_start, window_end FROM TUMBLE(s, ts, INTERVAL '1' DAY)) GROUP BY item, window_start, window_end",
+    );
+}
+
+/// The engine's accumulator of many groups forgets the DISTINCT of BIT_XOR and gives another state
+/// than it declares, which failed in ingest.
+#[test]
+fn partial_states_are_what_they_declare() {
+    let query = planned(
+        "SELECT window_end, BIT_XOR(DISTINCT v) AS x FROM TUMBLE(s, ts, INTERVAL '1' DAY) GROUP BY window_end",
+    );
+    let aggregate = &query.stages[0].aggregates[0];
+    let values: arrow::array::ArrayRef = Arc::new(arrow::array::Int64Array::from(vec![5, 5, 2]));
+    let mut accumulator = aggregate.accumulator().unwrap();
+    accumulator.update_batch(&[values], &[0, 0, 0], None, 1).unwrap();
+    let states = accumulator.state(datafusion::logical_expr::EmitTo::All).unwrap();
+    let declared = aggregate.expr.state_fields().unwrap();
+    assert_eq!(states[0].data_type(), declared[0].data_type());
+}
+
+/// Rows for a slot: keys a, b, c with values 4, 5, 6.
+fn three_rows(slot: &crate::Slot) -> arrow::array::RecordBatch {
+    use arrow::array::{ArrayRef, Float64Array, Int64Array, StringArray, UInt32Array};
+    use datafusion::physical_plan::ExecutionPlan;
+    let schema = slot.schema();
+    let columns = schema.fields().iter().map(|field| match field.name().as_str() {
+        "k" => Arc::new(StringArray::from(vec!["a", "b", "c"])) as ArrayRef,
+        "v" => Arc::new(Int64Array::from(vec![4, 5, 6])),
+        "x" => Arc::new(Float64Array::from(vec![0.5, 1.5, 2.5])),
+        crate::ROW => Arc::new(UInt32Array::from(vec![0, 1, 2])),
+        other => panic!("unexpected column {other}"),
+    });
+    arrow::array::RecordBatch::try_new(Arc::clone(&schema), columns.collect()).unwrap()
+}
+
+#[test]
+fn a_lower_plan_gives_the_same_rows_each_time_it_runs() {
+    for (from, rows) in [
+        ("TUMBLE(s, ts, INTERVAL '1' DAY) e JOIN names n ON n.k = e.k", 2),
+        ("TUMBLE(s, ts, INTERVAL '1' DAY) e LEFT JOIN names n ON n.k = e.k", 3),
+        ("names n RIGHT JOIN TUMBLE(s, ts, INTERVAL '1' DAY) e ON n.k = e.k", 3),
+        (
+            "TUMBLE(s, ts, INTERVAL '1' DAY) e JOIN (SELECT max(k) AS k FROM names) n ON n.k = e.k",
+            1,
+        ),
+        ("(SELECT * FROM TUMBLE(s, ts, INTERVAL '1' DAY) WHERE k IN (SELECT k FROM names)) e", 2),
+        (
+            "(SELECT * FROM TUMBLE(s, ts, INTERVAL '1' DAY) WHERE k NOT IN (SELECT k FROM names)) e",
+            1,
+        ),
+        ("TUMBLE(s, ts, INTERVAL '1' DAY) e CROSS JOIN names n", 6),
+        ("TUMBLE(s, ts, INTERVAL '1' DAY) e JOIN names n ON n.rank < e.v", 6),
+        (
+            "(SELECT * FROM TUMBLE(s, ts, INTERVAL '1' DAY) WHERE v > (SELECT max(rank) + 2 FROM names)) e",
+            2,
+        ),
+    ] {
+        let sql =
+            format!("SELECT e.k, window_end, SUM(e.v) AS t FROM {from} GROUP BY e.k, window_end");
+        let query = planned(&sql);
+        let mut runner = query.lower(0).unwrap();
+        for run in 0..3 {
+            let batches = runner.run(|slot| Ok(Some(three_rows(slot)))).unwrap();
+            let count: usize = batches.iter().map(|batch| batch.num_rows()).sum();
+            assert_eq!(count, rows, "run {run} of {from}\n{}", runner.display());
+        }
+        let nothing = runner.run(|_| Ok(None)).unwrap();
+        assert!(nothing.is_empty(), "rows of an earlier run came again: {from}");
     }
 }

@@ -97,6 +97,8 @@ pub(super) struct State {
 pub(super) struct Queries {
     pub(super) queries: Vec<Query>,
     pub(super) state: Arc<Mutex<State>>,
+    /// Whether `settle` has said what had closed before this epoch.
+    pub(super) told: bool,
 }
 
 impl Queries {
@@ -145,6 +147,7 @@ impl OpenState for Queries {
     }
 
     fn settle(&mut self, _closed: Option<EventMs>) -> Result<(), QueryError> {
+        self.told = true;
         let mut state = self.state.lock().unwrap();
         for (fingerprint, time) in take(&mut state.unsettled) {
             let query = self.queries.iter().find(|query| query.fingerprint == fingerprint).unwrap();
@@ -174,6 +177,7 @@ impl OpenState for Queries {
     }
 
     fn close(&mut self, watermark: Option<EventMs>, at: WallMs) -> Result<Closed, QueryError> {
+        assert!(take(&mut self.told), "an epoch that merged nothing did not settle");
         let mut state = self.state.lock().unwrap();
         assert!(state.unsettled.is_empty(), "close before settle");
         let late = take(&mut state.late);

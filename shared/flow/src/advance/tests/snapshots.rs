@@ -151,6 +151,26 @@ fn what_a_newer_snapshot_replaces_gets_a_time_to_live_and_nothing_else_does() {
 }
 
 #[test]
+fn the_newest_marker_stays_however_old_it_is() {
+    let mut world = world();
+    let mut process = world.process();
+    run(&mut world, &mut process, 0..6);
+    let last_marker = world.items("/emitted").pop().unwrap();
+    // A new log without a clock holds the watermark: many epochs, nothing to emit.
+    world.register("s/b", 6);
+    run(&mut world, &mut process, 6..30);
+    let reference = world.checkpoints().pop().unwrap().snapshot.unwrap();
+    assert!(last_marker.1 < Keys::epoch(Epoch(reference.epoch.0 - 1)));
+    world.store.expire_until(tidemill_model::WallMs(i64::MAX));
+    assert_eq!(world.items("/emitted").pop(), Some(last_marker));
+    world.end("s/a");
+    world.end("s/b");
+    let mut cold = world.process();
+    while !world.tick(&mut cold, 100).unwrap().finished {}
+    world.assert_exactly_once();
+}
+
+#[test]
 fn a_missing_chunk_checkpoint_or_segment_is_damage_and_named() {
     let mut damaged = Vec::new();
     for part in ["/snapshot/", "/checkpoint", "/log/"] {

@@ -401,3 +401,30 @@ fn a_log_in_the_chain_that_the_registry_lost_is_damage() {
     let error = world.tick(&mut process, 0).unwrap_err();
     assert!(matches!(error, AdvanceError::Damaged { .. }), "{error}");
 }
+
+#[test]
+fn inspecting_changes_nothing() {
+    let mut world = world();
+    let mut process = world.process();
+    let inspect = |world: &World| {
+        let mut queries = super::fake::Queries {
+            told: false,
+            queries: world.queries.clone(),
+            state: std::sync::Arc::default(),
+        };
+        let store = std::sync::Arc::new(world.store.clone());
+        let inspected = crate::advance::inspect(store, world.keys.clone(), &mut queries);
+        inspected.now_or_never().unwrap().unwrap()
+    };
+    assert_eq!(inspect(&world).newest, None);
+    world.append("s/a", &[1, 17], 0);
+    let ticked = world.tick(&mut process, 0).unwrap();
+    let before = world.store.rows();
+    let inspected = inspect(&world);
+    assert_eq!(inspected.newest, world.checkpoints().pop());
+    assert_eq!(inspected.open, ticked.open);
+    assert!(inspected.is_emitted && inspected.logs.contains_key(&log("s/a")));
+    assert_eq!(world.store.rows(), before);
+    world.store.delete(&world.keys.emitted(), &Keys::epoch(Epoch(0)));
+    assert!(!inspect(&world).is_emitted);
+}

@@ -78,7 +78,7 @@ impl World {
     /// A new process that reaches the store through `store`.
     pub(super) fn process_on(&self, store: Arc<dyn Store>) -> Process {
         let state = Arc::new(Mutex::new(State::default()));
-        let open = Queries { queries: self.queries.clone(), state: state.clone() };
+        let open = Queries { queries: self.queries.clone(), state: state.clone(), told: false };
         let sinks = ["dead", "out"].map(|name| {
             let lines = Lines { name: name.to_string(), taken: self.taken.clone() };
             (name.to_string(), Box::new(lines) as Box<dyn Sink>)

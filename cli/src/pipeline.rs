@@ -1,0 +1,15 @@
+//! A pipeline file, read, checked and planned.
+
+use std::path::Path;
+
+use miette::Report;
+use tidemill_pipeline::Pipeline;
+use tidemill_plan::PipelinePlan;
+
+/// Reads and checks the file, then plans its queries. All mistakes of the file are reported at
+/// once; those of its SQL once the rest of the file is right.
+pub(crate) fn load(path: &Path) -> Result<(Pipeline, PipelinePlan), Report> {
+    let pipeline = tidemill_pipeline::load(path, &|name| std::env::var(name).ok())?;
+    let plan = tidemill_plan::plan(&pipeline)?;
+    Ok((pipeline, plan))
+}

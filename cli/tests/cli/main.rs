@@ -1,0 +1,8 @@
+//! The program as a user sees it: every test runs the built binary.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod bad_input;
+mod commands;
+mod formats;
+mod resume;
+mod workspace;

@@ -1,0 +1,126 @@
+//! Stopped or killed at any moment and run again, a run gives what an uninterrupted one gives.
+
+use std::io::Write;
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use crate::workspace::{Ran, Workspace, events, expected, json_lines};
+
+const EVENTS: usize = 150_000;
+const RUN: [&str; 9] = [
+    "run",
+    "pipeline.toml",
+    "--input",
+    "events=events.jsonl",
+    "--shards",
+    "3",
+    "--output",
+    "out",
+    "--until-end",
+];
+
+fn workspace() -> (Workspace, Vec<String>) {
+    let events = events(EVENTS);
+    let workspace = Workspace::new();
+    workspace.write("events.jsonl", json_lines(&events));
+    (workspace, expected(&events))
+}
+
+#[test]
+fn killed_at_random_moments_the_results_are_those_of_one_run() {
+    let (workspace, expected) = workspace();
+    let mut killed = 0;
+    for n in 0..12u64 {
+        let mut child = workspace.start(&RUN);
+        std::thread::sleep(Duration::from_millis(40 + n * 53 % 400));
+        if child.try_wait().unwrap().is_none() {
+            killed += 1;
+        }
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
+    assert!(killed > 0, "every run was over before it could be killed");
+    let ran = workspace.tidemill(&RUN).succeeded();
+    assert_eq!(workspace.results("out", "per_key"), expected);
+    assert_eq!(ran.summary("late"), 0);
+    // Once more: everything is there already.
+    let ran = workspace.tidemill(&RUN).succeeded();
+    assert_eq!((ran.summary("records"), ran.summary("results")), (0, 0));
+    assert!(ran.stderr.contains("150,000 with earlier runs"), "{}", ran.stderr);
+    assert_eq!(workspace.results("out", "per_key"), expected);
+}
+
+fn interrupt(child: &std::process::Child) {
+    let done = Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap();
+    assert!(done.success());
+}
+
+#[test]
+fn ctrl_c_saves_the_state_and_says_how_to_go_on() {
+    let (workspace, expected) = workspace();
+    let child = workspace.start(&RUN[..RUN.len() - 1]);
+    workspace.wait_for("out/per_key.jsonl");
+    std::thread::sleep(Duration::from_millis(200));
+    interrupt(&child);
+    let ran = Ran::of(child.wait_with_output().unwrap());
+    let ran = ran.failed(130, &["interrupted", "Run the same command again"]);
+    let first = ran.summary("records");
+    let ran = workspace.tidemill(&RUN).succeeded();
+    assert_eq!(ran.summary("records") + first, EVENTS as u64);
+    assert_eq!(workspace.results("out", "per_key"), expected);
+}
+
+#[test]
+fn stdin_goes_on_when_the_same_records_come_again() {
+    let events = events(20_000);
+    let text = json_lines(&events);
+    let workspace = Workspace::new();
+    let run = ["run", "pipeline.toml", "--input", "events=-", "--output", "out"];
+    let feed = |part: &str, then_kill: bool| {
+        let mut command = workspace.command(&run);
+        let mut child = command.stdin(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let mut stdin = child.stdin.take().unwrap();
+        stdin.write_all(part.as_bytes()).unwrap();
+        if then_kill {
+            workspace.wait_for("out/per_key.jsonl");
+            std::thread::sleep(Duration::from_millis(200));
+            child.kill().unwrap();
+        }
+        drop(stdin);
+        Ran::of(child.wait_with_output().unwrap())
+    };
+    let half = text[..text.len() / 2].rfind('\n').unwrap() + 1;
+    feed(&text[..half], true);
+    feed(&text, false).succeeded();
+    assert_eq!(workspace.results("out", "per_key"), expected(&events));
+}
+
+#[test]
+fn a_file_that_has_grown_goes_on_where_it_was() {
+    let events = events(20_000);
+    let text = json_lines(&events);
+    let half = text[..text.len() / 2].rfind('\n').unwrap() + 1;
+    let workspace = Workspace::new();
+    workspace.write("events.jsonl", &text[..half]);
+    let child = workspace.start(&RUN[..RUN.len() - 1]);
+    workspace.wait_for("out/per_key.jsonl");
+    std::thread::sleep(Duration::from_millis(200));
+    interrupt(&child);
+    Ran::of(child.wait_with_output().unwrap()).failed(130, &[]);
+    workspace.write("events.jsonl", &text);
+    workspace.tidemill(&RUN).succeeded();
+    assert_eq!(workspace.results("out", "per_key"), expected(&events));
+}
+
+#[test]
+fn another_number_of_shards_or_another_input_is_refused() {
+    let (workspace, _) = workspace();
+    workspace.write("events.jsonl", json_lines(&events(100)));
+    workspace.tidemill(&RUN).succeeded();
+    let mut other = RUN;
+    other[5] = "2";
+    workspace.tidemill(&other).failed(1, &["--shards 3"]);
+
+    workspace.write("events.jsonl", "{\"ts\":5,\"key\":\"other\",\"value\":1}\n");
+    workspace.tidemill(&RUN).failed(1, &["events.jsonl", "new store"]);
+}

@@ -1,0 +1,463 @@
+//! What cannot run as a stream is refused when it is planned: with a code, a way out, and the place.
+
+use std::fmt::Write;
+
+use miette::Diagnostic;
+use properties::pipeline::{QueryText, text, try_plan};
+
+/// A query's SQL, the code of its refusal, and the text that the refusal points at ("" for the
+/// query as a whole).
+type Refused = (&'static str, &'static str, &'static str);
+
+const WINDOWS: &[Refused] = &[
+    (
+        "SELECT k, COUNT(*) AS n FROM TUMBLE(nowhere, ts, INTERVAL '1' DAY) GROUP BY k, window_end",
+        "plan::window::not_a_stream",
+        "nowhere",
+    ),
+    (
+        "SELECT k, COUNT(*) AS n FROM TUMBLE(names, ts, INTERVAL '1' DAY) GROUP BY k, window_end",
+        "plan::window::not_a_stream",
+        "names",
+    ),
+    (
+        "SELECT k, COUNT(*) AS n FROM TUMBLE(events, t, INTERVAL '1' DAY) GROUP BY k, window_end",
+        "plan::window::not_event_time",
+        "t",
+    ),
+    (
+        "SELECT k, COUNT(*) AS n FROM TUMBLE(events, arrival_time, INTERVAL '1' DAY) GROUP BY k, window_end",
+        "plan::window::not_event_time",
+        "arrival_time",
+    ),
+    (
+        "SELECT k, COUNT(*) AS n FROM TABLE(TUMBLE(TABLE events, DESCRIPTOR(t), INTERVAL '1' DAY)) GROUP BY k, window_end",
+        "plan::window::not_event_time",
+        "t",
+    ),
+    (
+        "SELECT k, COUNT(*) AS n FROM TUMBLE(events, ts, INTERVAL '1' MONTH) GROUP BY k, window_end",
+        "plan::window::interval",
+        "'1'",
+    ),
+    (
+        "SELECT k, COUNT(*) AS n FROM TUMBLE(events, ts, 10) GROUP BY k, window_end",
+        "plan::window::interval",
+        "10",
+    ),
+    (
+        "SELECT k, COUNT(*) AS n FROM TUMBLE(events, ts, INTERVAL '10 microseconds') GROUP BY k, window_end",
+        "plan::window::interval",
+        "'10 microseconds'",
+    ),
+    (
+        "SELECT k, COUNT(*) AS n FROM TUMBLE(events, ts, INTERVAL '0' SECOND) GROUP BY k, window_end",
+        "plan::window::not_positive",
+        "'0'",
+    ),
+    (
+        "SELECT k, COUNT(*) AS n FROM HOP(events, ts, INTERVAL '-5 seconds', INTERVAL '5' SECOND) GROUP BY k, window_end",
+        "plan::window::not_positive",
+        "'-5 seconds'",
+    ),
+    (
+        "SELECT k, COUNT(*) AS n FROM CUMULATE(events, ts, INTERVAL '7' MINUTE, INTERVAL '1' HOUR) GROUP BY k, window_start, window_end",
+        "plan::window::uneven_step",
+        "'7'",
+    ),
+    (
+        "SELECT k, COUNT(*) AS n FROM TUMBLE(events, ts) GROUP BY k, window_end",
+        "plan::window::arguments",
+        "TUMBLE",
+    ),
+    (
+        "SELECT k, COUNT(*) AS n FROM HOP(events, ts, INTERVAL '5' SECOND) GROUP BY k, window_end",
+        "plan::window::arguments",
+        "HOP",
+    ),
+    (
+        "SELECT k, COUNT(*) AS n FROM SESSION(events, ts, INTERVAL '5' SECOND, INTERVAL '5' SECOND) GROUP BY k, window_start, window_end",
+        "plan::window::arguments",
+        "'5'",
+    ),
+    (
+        "SELECT k, COUNT(*) AS n FROM TABLE(TUMBLE(DATA => TABLE events, TIMECOL => DESCRIPTOR(ts), LENGTH => INTERVAL '5' SECOND)) GROUP BY k, window_end",
+        "plan::window::arguments",
+        "'5'",
+    ),
+    (
+        "SELECT k, COUNT(*) AS n FROM HOP(events, ts, INTERVAL '1' DAY, INTERVAL '2' DAY) WHERE window_end > ts GROUP BY k, window_end",
+        "plan::window::early",
+        "",
+    ),
+    (
+        "SELECT k, window_end, MAX(window_start) AS x FROM CUMULATE(events, ts, INTERVAL '1' DAY, INTERVAL '2' DAY) GROUP BY k, window_start, window_end",
+        "plan::window::early",
+        "",
+    ),
+    (
+        "SELECT k, window_start, window_end, COUNT(*) AS n FROM TABLE(SESSION(TABLE events PARTITION BY g, DESCRIPTOR(ts), INTERVAL '1' DAY)) GROUP BY k, window_start, window_end",
+        "plan::window::partition",
+        "",
+    ),
+    (
+        "SELECT window_start, window_end, COUNT(*) AS n FROM TABLE(SESSION(TABLE events PARTITION BY k, DESCRIPTOR(ts), INTERVAL '1' DAY)) GROUP BY window_start, window_end",
+        "plan::window::partition",
+        "",
+    ),
+    (
+        "SELECT a.k, COUNT(*) AS n FROM (SELECT k, window_end FROM TUMBLE(events, ts, INTERVAL '1' DAY) UNION ALL SELECT k, window_end FROM TUMBLE(others, ts, INTERVAL '2' DAY)) a GROUP BY a.k, window_end",
+        "plan::several_windows",
+        "",
+    ),
+    (
+        "SELECT a.n, b.n AS m FROM (SELECT window_end, COUNT(*) AS n FROM TUMBLE(events, ts, INTERVAL '1' DAY) GROUP BY window_end) a JOIN (SELECT window_end, COUNT(*) AS n FROM TUMBLE(events, ts, INTERVAL '2' DAY) GROUP BY window_end) b ON a.window_end = b.window_end",
+        "plan::several_windows",
+        "",
+    ),
+];
+
+const AGGREGATES: &[Refused] = &[
+    ("SELECT k, COUNT(*) AS n FROM events GROUP BY k", "plan::aggregate::no_window", ""),
+    ("SELECT COUNT(*) AS n FROM events", "plan::aggregate::no_window", ""),
+    ("SELECT DISTINCT k FROM events", "plan::aggregate::no_window", ""),
+    (
+        "SELECT k, COUNT(*) AS n FROM TUMBLE(events, ts, INTERVAL '1' DAY) GROUP BY k",
+        "plan::aggregate::no_window",
+        "",
+    ),
+    (
+        "SELECT k, window_start, COUNT(*) AS n FROM SESSION(events, ts, INTERVAL '1' DAY) GROUP BY k, window_start",
+        "plan::aggregate::no_window",
+        "",
+    ),
+    (
+        "SELECT k, window_end, COUNT(*) AS n FROM CUMULATE(events, ts, INTERVAL '1' HOUR, INTERVAL '1' DAY) GROUP BY k, window_end",
+        "plan::aggregate::no_window",
+        "",
+    ),
+    (
+        "SELECT DISTINCT k FROM TUMBLE(events, ts, INTERVAL '1' DAY)",
+        "plan::aggregate::no_window",
+        "",
+    ),
+    (
+        "SELECT k, window_end, COUNT(*) AS n FROM TUMBLE(events, ts, INTERVAL '1' DAY) GROUP BY ROLLUP (window_end, k)",
+        "plan::aggregate::no_window",
+        "",
+    ),
+    ("SELECT k, i FROM events", "plan::no_aggregate", ""),
+    (
+        "SELECT k, i, window_end FROM TUMBLE(events, ts, INTERVAL '1' DAY) WHERE i > 1",
+        "plan::no_aggregate",
+        "",
+    ),
+    ("SELECT name FROM names", "plan::no_stream", ""),
+    ("SELECT 1 AS one", "plan::no_stream", ""),
+    (
+        "SELECT window_end, STDDEV(DISTINCT f) AS x FROM TUMBLE(events, ts, INTERVAL '1' DAY) GROUP BY window_end",
+        "plan::aggregate::no_partial_state",
+        "",
+    ),
+    (
+        "SELECT window_end, APPROX_MEDIAN(DISTINCT f) AS x FROM TUMBLE(events, ts, INTERVAL '1' DAY) GROUP BY window_end",
+        "plan::aggregate::no_partial_state",
+        "",
+    ),
+];
+
+const EVENTS: &[Refused] = &[
+    ("SELECT k, ROW_NUMBER() OVER (PARTITION BY k ORDER BY ts) AS r FROM events", "plan::over", ""),
+    (
+        "SELECT k, window_end, SUM(i) OVER (PARTITION BY k ORDER BY ts) AS r FROM TUMBLE(events, ts, INTERVAL '1' DAY)",
+        "plan::over",
+        "",
+    ),
+    (
+        "SELECT k, window_end, SUM(r) AS x FROM (SELECT k, window_end, ROW_NUMBER() OVER (PARTITION BY k ORDER BY ts) AS r FROM TUMBLE(events, ts, INTERVAL '1' DAY)) e GROUP BY k, window_end",
+        "plan::over",
+        "",
+    ),
+    (
+        "SELECT k, window_end, COUNT(*) AS n FROM (SELECT * FROM TUMBLE(events, ts, INTERVAL '1' DAY) LIMIT 10) e GROUP BY k, window_end",
+        "plan::sort",
+        "",
+    ),
+    (
+        "SELECT k, window_end, COUNT(*) AS n FROM (SELECT * FROM TUMBLE(events, ts, INTERVAL '1' DAY) ORDER BY i LIMIT 10) e GROUP BY k, window_end",
+        "plan::sort",
+        "",
+    ),
+    ("SELECT e.k, e.i FROM events e JOIN others o ON e.k = o.k", "plan::join::streams", ""),
+    (
+        "SELECT e.k, e.window_end, COUNT(*) AS n FROM TUMBLE(events, ts, INTERVAL '1' DAY) e JOIN TUMBLE(others, ts, INTERVAL '1' DAY) o ON e.k = o.k AND e.window_end = o.window_end GROUP BY e.k, e.window_end",
+        "plan::join::streams",
+        "",
+    ),
+    (
+        "SELECT e.k, e.window_end, COUNT(*) AS n FROM TUMBLE(events, ts, INTERVAL '1' DAY) e WHERE k IN (SELECT k FROM others) GROUP BY e.k, e.window_end",
+        "plan::subquery",
+        "",
+    ),
+    (
+        "SELECT k, window_end, COUNT(*) AS n FROM TUMBLE(events, ts, INTERVAL '1' DAY) WHERE i > (SELECT AVG(i) FROM others) GROUP BY k, window_end",
+        "plan::subquery",
+        "",
+    ),
+    (
+        "SELECT k, window_end, COUNT(*) + (SELECT COUNT(*) FROM others) AS n FROM TUMBLE(events, ts, INTERVAL '1' DAY) GROUP BY k, window_end",
+        "plan::subquery",
+        "",
+    ),
+    (
+        "SELECT m.name, window_end, COUNT(*) AS n FROM names m LEFT JOIN TUMBLE(events, ts, INTERVAL '1' DAY) e ON m.k = e.k GROUP BY m.name, window_end",
+        "plan::join::keeps_table_rows",
+        "",
+    ),
+    (
+        "SELECT m.name, window_end, COUNT(*) AS n FROM TUMBLE(events, ts, INTERVAL '1' DAY) e RIGHT JOIN names m ON m.k = e.k GROUP BY m.name, window_end",
+        "plan::join::keeps_table_rows",
+        "",
+    ),
+    (
+        "SELECT m.name, window_end, COUNT(*) AS n FROM TUMBLE(events, ts, INTERVAL '1' DAY) e FULL JOIN names m ON m.k = e.k GROUP BY m.name, window_end",
+        "plan::join::keeps_table_rows",
+        "",
+    ),
+    (
+        "SELECT k, window_end, COUNT(*) AS n FROM (SELECT k, window_end FROM TUMBLE(events, ts, INTERVAL '1' DAY) UNION ALL SELECT k, NULL FROM names) u GROUP BY k, window_end",
+        "plan::union::table",
+        "",
+    ),
+    (
+        "SELECT k, window_end, COUNT(*) AS n FROM TUMBLE(events, ts, INTERVAL '1' DAY) WHERE t < now() GROUP BY k, window_end",
+        "plan::volatile",
+        "",
+    ),
+    (
+        "SELECT k, window_end, MAX(now() - ts) AS x FROM TUMBLE(events, ts, INTERVAL '1' DAY) GROUP BY k, window_end",
+        "plan::volatile",
+        "",
+    ),
+    (
+        "SELECT k, window_end, SUM(i) AS x FROM TUMBLE(events, ts, INTERVAL '1' DAY) WHERE random() < 0.5 GROUP BY k, window_end",
+        "plan::volatile",
+        "",
+    ),
+    (
+        "SELECT k, window_end, uuid() AS x, COUNT(*) AS n FROM TUMBLE(events, ts, INTERVAL '1' DAY) GROUP BY k, window_end",
+        "plan::volatile",
+        "",
+    ),
+    (
+        "SELECT k, window_end, COUNT(*) AS n FROM TUMBLE(events, ts, INTERVAL '1' DAY) WHERE d < current_date GROUP BY k, window_end",
+        "plan::volatile",
+        "",
+    ),
+];
+
+const ABOVE: &[Refused] = &[
+    (
+        "SELECT MAX(n) AS x FROM (SELECT k, window_end, COUNT(*) AS n FROM TUMBLE(events, ts, INTERVAL '1' DAY) GROUP BY k, window_end) c",
+        "plan::mixes_windows",
+        "",
+    ),
+    (
+        "SELECT k, MAX(n) AS x FROM (SELECT k, window_end, COUNT(*) AS n FROM TUMBLE(events, ts, INTERVAL '1' DAY) GROUP BY k, window_end) c GROUP BY k",
+        "plan::mixes_windows",
+        "",
+    ),
+    (
+        "SELECT window_end, MAX(n) AS x FROM (SELECT k, window_start, window_end, COUNT(*) AS n FROM CUMULATE(events, ts, INTERVAL '1' HOUR, INTERVAL '1' DAY) GROUP BY k, window_start, window_end) c GROUP BY window_end",
+        "plan::mixes_windows",
+        "",
+    ),
+    (
+        "SELECT n, window_end, COUNT(*) AS x FROM (SELECT k, window_end, COUNT(*) AS n FROM TUMBLE(events, ts, INTERVAL '1' DAY) GROUP BY k, window_end) c GROUP BY ROLLUP (window_end, n)",
+        "plan::mixes_windows",
+        "",
+    ),
+    (
+        "SELECT DISTINCT n FROM (SELECT k, window_end, COUNT(*) AS n FROM TUMBLE(events, ts, INTERVAL '1' DAY) GROUP BY k, window_end) c",
+        "plan::mixes_windows",
+        "",
+    ),
+    (
+        "SELECT k, window_end, COUNT(*) AS n, SUM(COUNT(*)) OVER (PARTITION BY k) AS s FROM TUMBLE(events, ts, INTERVAL '1' DAY) GROUP BY k, window_end",
+        "plan::mixes_windows",
+        "",
+    ),
+    (
+        "SELECT k, window_end, COUNT(*) AS n FROM TUMBLE(events, ts, INTERVAL '1' DAY) GROUP BY k, window_end QUALIFY ROW_NUMBER() OVER (ORDER BY COUNT(*) DESC) <= 3",
+        "plan::mixes_windows",
+        "",
+    ),
+    (
+        "SELECT a.k, a.n, b.n AS m FROM (SELECT k, window_end, COUNT(*) AS n FROM TUMBLE(events, ts, INTERVAL '1' DAY) GROUP BY k, window_end) a JOIN (SELECT k, window_end, COUNT(*) AS n FROM TUMBLE(others, ts, INTERVAL '1' DAY) GROUP BY k, window_end) b ON a.k = b.k",
+        "plan::mixes_windows",
+        "",
+    ),
+    (
+        "SELECT m.name, c.n FROM names m LEFT JOIN (SELECT k, window_end, COUNT(*) AS n FROM TUMBLE(events, ts, INTERVAL '1' DAY) GROUP BY k, window_end) c ON c.k = m.k",
+        "plan::mixes_windows",
+        "",
+    ),
+    (
+        "SELECT m.name, c.n FROM (SELECT k, window_end, COUNT(*) AS n FROM TUMBLE(events, ts, INTERVAL '1' DAY) GROUP BY k, window_end) c FULL JOIN names m ON c.k = m.k",
+        "plan::mixes_windows",
+        "",
+    ),
+    (
+        "SELECT k, window_start, window_end, COUNT(*) AS n FROM SESSION(events, ts, INTERVAL '1' DAY) GROUP BY k, window_start, window_end ORDER BY n LIMIT 3",
+        "plan::mixes_windows",
+        "",
+    ),
+    (
+        "SELECT a.k, a.n, b.x FROM (SELECT k, window_start, window_end, COUNT(*) AS n FROM SESSION(events, ts, INTERVAL '1' DAY) GROUP BY k, window_start, window_end) a JOIN (SELECT k, window_start, window_end, SUM(i) AS x FROM SESSION(others, ts, INTERVAL '1' DAY) GROUP BY k, window_start, window_end) b ON a.k = b.k AND a.window_start = b.window_start AND a.window_end = b.window_end",
+        "plan::sessions",
+        "",
+    ),
+    (
+        "SELECT k, window_end, COUNT(*) AS n, random() AS r FROM TUMBLE(events, ts, INTERVAL '1' DAY) GROUP BY k, window_end",
+        "plan::volatile",
+        "",
+    ),
+    (
+        "SELECT k AS a, g AS a, window_end, COUNT(*) AS n FROM TUMBLE(events, ts, INTERVAL '1' DAY) GROUP BY k, g, window_end",
+        "plan::sql",
+        "",
+    ),
+    (
+        "SELECT a.k, b.k FROM (SELECT k, window_end, COUNT(*) AS n FROM TUMBLE(events, ts, INTERVAL '1' DAY) GROUP BY k, window_end) a JOIN (SELECT k, window_end, COUNT(*) AS n FROM TUMBLE(others, ts, INTERVAL '1' DAY) GROUP BY k, window_end) b ON a.k = b.k AND a.window_end = b.window_end",
+        "plan::output::same_name",
+        "",
+    ),
+];
+
+const SQL: &[Refused] = &[
+    (
+        "SELECT kk, window_end, COUNT(*) AS n FROM TUMBLE(events, ts, INTERVAL '1' DAY) GROUP BY kk, window_end",
+        "plan::sql",
+        "kk",
+    ),
+    (
+        "SELECT e.nope, window_end FROM TUMBLE(events, ts, INTERVAL '1' DAY) e GROUP BY e.nope, window_end",
+        "plan::sql",
+        "e.nope",
+    ),
+    (
+        "SELECT k, window_end, FROBNICATE(k) AS x FROM TUMBLE(events, ts, INTERVAL '1' DAY) GROUP BY k, window_end",
+        "plan::sql",
+        "FROBNICATE",
+    ),
+    (
+        "SELECT k, window_end, SUMM(i) AS x FROM TUMBLE(events, ts, INTERVAL '1' DAY) GROUP BY k, window_end",
+        "plan::sql",
+        "SUMM",
+    ),
+    ("SELECT k FROM nowhere", "plan::sql", "nowhere"),
+    (
+        "SELECT s, window_end, COUNT(*) AS n FROM TUMBLE(events, ts, INTERVAL '1' DAY) GROUP BY k, window_end",
+        "plan::sql",
+        "s",
+    ),
+    (
+        "SELECT k, window_end, SUM(b) AS n FROM TUMBLE(events, ts, INTERVAL '1' DAY) GROUP BY k, window_end",
+        "plan::sql",
+        "",
+    ),
+    (
+        "SELECT k, window_end COUNT(*) AS n FROM TUMBLE(events, ts, INTERVAL '1' DAY) GROUP BY k, window_end",
+        "plan::sql::syntax",
+        "(",
+    ),
+    ("SELECT k FROM TUMBLE(events, ts, INTERVAL '1' DAY", "plan::sql::syntax", ""),
+    ("DELETE FROM events", "plan::sql::not_a_query", ""),
+    ("SELECT 1 AS a; SELECT 2 AS b", "plan::sql::several_statements", ""),
+    ("-- nothing", "plan::sql::empty", ""),
+];
+
+/// What is wrong with how a query is refused, if anything is.
+fn check((sql, code, at): &Refused) -> Option<String> {
+    // Between other queries and after a line of text, so that places are not the SQL's own.
+    let query = |name: &str, sql: &str| QueryText {
+        name: name.to_string(),
+        sql: format!("-- ä comment\n{sql}"),
+        grace: 0,
+    };
+    let good = "SELECT window_end, COUNT(*) AS n FROM TUMBLE(events, ts, INTERVAL '1' DAY) GROUP BY window_end";
+    let queries = [query("a", good), query("q", sql), query("z", good)];
+    let errors = match try_plan(&queries) {
+        Ok(_) => return Some("is planned".to_string()),
+        Err(errors) => errors,
+    };
+    let [error] = errors.errors.as_slice() else {
+        return Some(format!("has {} errors", errors.errors.len()));
+    };
+    let said = error.code().map(|code| code.to_string()).unwrap_or_default();
+    if said != *code {
+        return Some(format!("is refused as {said}: {error}"));
+    }
+    if error.help().is_none() && !matches!(*code, "plan::sql" | "plan::sql::syntax") {
+        return Some(format!("gives no way out: {error}"));
+    }
+    if !error.to_string().contains("query `q`") {
+        return Some(format!("does not name the query: {error}"));
+    }
+    let file = text(&queries);
+    let label = error.labels().and_then(|mut labels| labels.next())?;
+    let pointed = &file[label.offset()..label.offset() + label.len()];
+    let right = if at.is_empty() { pointed.contains(sql) } else { pointed == *at };
+    (!right).then(|| format!("points at {pointed:?}: {error}"))
+}
+
+fn check_all(refused: &[Refused]) {
+    let mut wrong = String::new();
+    for query in refused {
+        if let Some(reason) = check(query) {
+            let _ = writeln!(wrong, "{}\n  wanted {} {reason}", query.0, query.1);
+        }
+    }
+    assert!(wrong.is_empty(), "\n{wrong}");
+}
+
+#[test]
+fn windows_are_refused() {
+    check_all(WINDOWS);
+}
+
+#[test]
+fn aggregates_are_refused() {
+    check_all(AGGREGATES);
+}
+
+#[test]
+fn plans_over_single_events_are_refused() {
+    check_all(EVENTS);
+}
+
+#[test]
+fn plans_above_aggregates_are_refused() {
+    check_all(ABOVE);
+}
+
+#[test]
+fn sql_is_refused() {
+    check_all(SQL);
+}
+
+/// All queries' mistakes are told at once.
+#[test]
+fn every_query_s_mistake_is_told() {
+    let query = |name: &str, sql: &str| QueryText {
+        name: name.to_string(),
+        sql: sql.to_string(),
+        grace: 0,
+    };
+    let queries =
+        [query("a", "SELECT 1 AS x"), query("b", "SELECT k FROM events"), query("c", "SELECT")];
+    let errors = try_plan(&queries).err().unwrap();
+    let codes: Vec<String> =
+        errors.errors.iter().map(|it| it.code().unwrap().to_string()).collect();
+    assert_eq!(codes, ["plan::no_stream", "plan::no_aggregate", "plan::sql::syntax"]);
+}

@@ -1,0 +1,265 @@
+//! The real verbs over one vector: decode, combine, a segment through its codec, merge, settle,
+//! the decision about time, close. Every event is a segment and a tick of its own.
+//!
+//! Not here: what the answers should be (`compare`), stores and checkpoints (tests of `flow`).
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, RecordBatch};
+use arrow::compute::cast;
+use arrow::datatypes::{DataType, Field, Schema};
+use arrow::json::ArrayWriter;
+use bytes::Bytes;
+use serde_json::{Value, json};
+use tidemill_flow::combine::Combiner;
+use tidemill_flow::decode::{Decoder, RawBatch, RawRecord};
+use tidemill_flow::merge::State;
+use tidemill_flow::ports::{Closed, Combine, OpenState, QueryResults};
+use tidemill_flow::time::{self, LogFacts, StreamTime};
+use tidemill_model::{DeadReason, EventMs, LogId, Position, Segment, WallMs};
+use vectors::{Event, Record, Row, Vector, Watermark};
+
+use crate::dialect::{Clock, Dialect};
+use crate::sql;
+
+/// When every record arrives and every tick runs: long after every event, so that no event is
+/// ahead of its arrival.
+const NOW: WallMs = WallMs(4_000_000_000_000);
+
+/// What came of a vector's events.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub(crate) struct Outcome {
+    /// Results of windows that closed while events came, in order.
+    pub(crate) closed: Vec<Row>,
+    /// Results of windows that only the end of input closed.
+    pub(crate) open: Vec<Row>,
+    /// Late records.
+    pub(crate) late: Vec<Late>,
+}
+
+/// A late record.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Late {
+    /// The record.
+    pub(crate) record: Record,
+    /// Windows that it missed, (start, end).
+    pub(crate) windows: Vec<(i64, i64)>,
+    /// Whether some window took it.
+    pub(crate) counted_elsewhere: bool,
+}
+
+/// Whether the state passes through a snapshot after each tick.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Snapshots {
+    /// It does not.
+    Never,
+    /// It does, into a state that was just made.
+    EachTick,
+}
+
+/// Runs the first `count` events of a vector, then ends the input.
+pub(crate) fn run(
+    vector: &Vector,
+    dialect: &Dialect,
+    count: usize,
+    snapshots: Snapshots,
+) -> Outcome {
+    let text = sql::pipeline(vector, dialect);
+    let pipeline = tidemill_pipeline::parse("pipeline.toml", &text, Path::new("."), &|_| None)
+        .unwrap_or_else(|errors| panic!("{errors:?} in\n{text}"));
+    let stream = &pipeline.streams["events"];
+    let plan =
+        tidemill_plan::plan(&pipeline).unwrap_or_else(|errors| panic!("{errors:?} in\n{text}"));
+    let log = LogId::new("events", "0");
+    let facts = LogFacts {
+        stream: StreamTime::from(stream),
+        position: Position::START,
+        clock: None,
+        appended: None,
+        registered_at: NOW,
+        unread: false,
+        ended: false,
+        parents: Vec::new(),
+    };
+    let mut decoder = Decoder::new(stream, None).unwrap();
+    let mut combiner = Combiner::new(&plan).unwrap();
+    let mut ticks = Ticks {
+        clock: dialect.clock,
+        shift_ms: dialect.shift_ms,
+        state: State::new(&plan).unwrap(),
+        facts,
+        watermark: None,
+        outcome: Outcome::default(),
+        records: Vec::new(),
+    };
+    for event in &vector.events[..count] {
+        match event {
+            Event::Record(record) => {
+                ticks.records.push(record.clone());
+                let segment = ticks.append(&log, &mut decoder, &mut combiner, record);
+                ticks.tick(&log, Some(&segment), None);
+            }
+            Event::Watermark(watermark) => ticks.tick(&log, None, Some(watermark)),
+            Event::Op(_) => panic!("{}: an event of another kind of vector", vector.id),
+        }
+        if snapshots == Snapshots::EachTick {
+            let parts = ticks.state.snapshot().unwrap();
+            ticks.state = State::new(&plan).unwrap();
+            ticks.state.restore(parts).unwrap();
+        }
+    }
+    ticks.end()
+}
+
+struct Ticks {
+    clock: Clock,
+    shift_ms: i64,
+    state: State,
+    facts: LogFacts,
+    watermark: Option<EventMs>,
+    outcome: Outcome,
+    /// What was appended: a record's offset is its index.
+    records: Vec<Record>,
+}
+
+impl Ticks {
+    /// One record's segment, through its codec.
+    fn append(
+        &mut self,
+        log: &LogId,
+        decoder: &mut Decoder,
+        combiner: &mut Combiner,
+        record: &Record,
+    ) -> Segment {
+        let Record { t, key, value, group } = record;
+        let text = json!({ "t": t, "key": key, "value": value, "group": group }).to_string();
+        let position = Position::from_offset(self.records.len() as u64 - 1);
+        let raw = RawRecord { bytes: 0..text.len() as u32, position, arrival: NOW };
+        let decoded = decoder.decode(log, RawBatch::new(Bytes::from(text), vec![raw]));
+        assert!(decoded.dead.is_empty(), "{:?}", decoded.dead);
+        let segment = Segment {
+            after: self.facts.position,
+            through: position,
+            records: 1,
+            appended_at: NOW,
+            newest_arrival: NOW,
+            clock: decoded.clock(),
+            seen: Vec::new(),
+            dead_letters: Vec::new(),
+            blocks: combiner.combine(log, &decoded, self.watermark).unwrap(),
+        };
+        tidemill_codec::decode_segment(&tidemill_codec::encode_segment(&segment)).unwrap()
+    }
+
+    fn tick(&mut self, log: &LogId, segment: Option<&Segment>, given: Option<&Watermark>) {
+        let judge = self.watermark;
+        if let Some(segment) = segment {
+            self.state.merge(log, segment, judge).unwrap();
+            self.facts.position = segment.through;
+            self.facts.clock = self.facts.clock.max(segment.clock);
+            self.facts.appended = Some(segment.appended_at);
+        }
+        self.state.settle(judge).unwrap();
+        self.watermark = match (self.clock, given) {
+            (Clock::Records, None) => {
+                let facts = BTreeMap::from([(log.clone(), self.facts.clone())]);
+                let last = self.state.last_close();
+                time::decide(&facts, &BTreeMap::new(), NOW, judge, last).watermark
+            }
+            (Clock::Given, Some(given)) => judge.max(Some(self.given(given))),
+            (Clock::Given | Clock::End, None) => judge,
+            (_, Some(_)) => panic!("a watermark where the records tell it"),
+        };
+        let closed = self.state.close(self.watermark, NOW).unwrap();
+        self.take_late(&closed);
+        let results = rows(&closed.results);
+        self.outcome.closed.extend(results);
+    }
+
+    /// Where a watermark entry moves our watermark.
+    fn given(&self, given: &Watermark) -> EventMs {
+        match &given.watermark {
+            Value::String(end) if end == "inf" => {
+                self.state.last_close().or(self.watermark).unwrap_or(EventMs::MIN)
+            }
+            other => EventMs(other.as_i64().expect("a whole number or inf")).plus(self.shift_ms),
+        }
+    }
+
+    fn take_late(&mut self, closed: &Closed) {
+        let mut pairs = 0;
+        for letter in &closed.late {
+            let DeadReason::Late {
+                event_time,
+                windows,
+                windows_missed,
+                records,
+                partial,
+                counted_elsewhere,
+                ..
+            } = &letter.reason
+            else {
+                panic!("not late: {letter:?}")
+            };
+            let offset = letter.position.to_offset().expect("a record's own position") as usize;
+            let record = self.records[offset].clone();
+            assert_eq!((*records, partial), (1, &None), "a late row is shipped alone");
+            assert_eq!(event_time.0, record.t);
+            let raw = letter.raw.as_ref().expect("the record's bytes");
+            let raw: Value = serde_json::from_slice(&raw.first).unwrap();
+            assert_eq!((&raw["key"], &raw["value"]), (&json!(record.key), &record.value));
+            assert_eq!(*windows_missed as usize, windows.len());
+            pairs += windows_missed;
+            self.outcome.late.push(Late {
+                record,
+                windows: windows.iter().map(|(start, end)| (start.0, end.0)).collect(),
+                counted_elsewhere: *counted_elsewhere,
+            });
+        }
+        assert_eq!(closed.late_rows, pairs, "(row, window) pairs");
+    }
+
+    /// The end of input: every window closes.
+    fn end(mut self) -> Outcome {
+        self.state.settle(self.watermark).unwrap();
+        let last = self.state.last_close();
+        let closed = self.state.close(self.watermark.max(last), NOW).unwrap();
+        assert!(closed.late.is_empty(), "{:?}", closed.late);
+        self.outcome.open = rows(&closed.results);
+        for open in self.state.open_windows() {
+            assert_eq!((open.windows, open.groups), (0, 0), "state is left after the end");
+        }
+        self.outcome
+    }
+}
+
+/// Result rows as objects; times are milliseconds.
+fn rows(results: &[QueryResults]) -> Vec<Row> {
+    let batches: Vec<RecordBatch> = results.iter().map(|it| milliseconds(&it.batch)).collect();
+    let mut writer = ArrayWriter::new(Vec::new());
+    writer.write_batches(&batches.iter().collect::<Vec<_>>()).unwrap();
+    writer.finish().unwrap();
+    let bytes = writer.into_inner();
+    if bytes.is_empty() { Vec::new() } else { serde_json::from_slice(&bytes).unwrap() }
+}
+
+fn milliseconds(batch: &RecordBatch) -> RecordBatch {
+    let columns: Vec<ArrayRef> = batch
+        .columns()
+        .iter()
+        .map(|column| match column.data_type() {
+            DataType::Timestamp(..) => cast(column, &DataType::Int64).unwrap(),
+            _ => Arc::clone(column),
+        })
+        .collect();
+    let fields: Vec<Field> = batch
+        .schema()
+        .fields()
+        .iter()
+        .zip(&columns)
+        .map(|(field, column)| Field::new(field.name(), column.data_type().clone(), true))
+        .collect();
+    RecordBatch::try_new(Arc::new(Schema::new(fields)), columns).unwrap()
+}

@@ -1,0 +1,136 @@
+//! A vector's pipeline file: one stream, one query.
+
+use vectors::{Event, Vector};
+
+use crate::dialect::{Clock, Dialect};
+
+/// The pipeline file's text.
+pub(crate) fn pipeline(vector: &Vector, dialect: &Dialect) -> String {
+    let window = &vector.window;
+    let whole_numbers = vector.events.iter().all(|event| match event {
+        Event::Record(record) => record.value.is_i64(),
+        _ => true,
+    });
+    let value = if whole_numbers { "bigint" } else { "string" };
+    // Lateness and grace keep a window open alike; no vector has both.
+    let grace_ms = window.grace_ms.or(window.lateness_ms).unwrap_or(0);
+    let wait_ms = match dialect.clock {
+        Clock::Records => window.wait_ms.unwrap_or(0),
+        Clock::Given | Clock::End => 0,
+    };
+    let sql = query(vector, dialect);
+    format!(
+        r#"
+name = "vector"
+
+[streams.events]
+format = "json"
+columns = {{ k = {{ type = "string", path = "key" }}, v = {{ type = "{value}", path = "value" }}, g = {{ type = "string", path = "group" }}, t = "timestamp_ms" }}
+event_time = "t"
+out_of_orderness = "{wait_ms}ms"
+
+[queries.q]
+sql = '''
+{sql}
+'''
+grace = "{grace_ms}ms"
+late = "dead_letter"
+"#
+    )
+}
+
+/// The query. Its columns have the names of `expected`'s members.
+fn query(vector: &Vector, dialect: &Dialect) -> String {
+    let window = &vector.window;
+    let from = windows(vector, dialect);
+    let bounds = r#"window_start AS "start", window_end AS "end""#;
+    let by = "window_start, window_end";
+    let aggregate = vector.agg.as_deref().map(aggregate);
+    if let Some(top) = window.top {
+        let order = match window.order.as_deref() {
+            Some("sum desc") => "SUM(v) DESC",
+            Some("value desc, arrival asc") => "v DESC, t ASC",
+            other => panic!("no ranking: {other:?}"),
+        };
+        let rank = format!("ROW_NUMBER() OVER (PARTITION BY {by} ORDER BY {order})");
+        // Single rows are groups of one record: every column is a key.
+        let (columns, keys) = match &aggregate {
+            Some(aggregate) => (format!(r#"g AS "group", {aggregate}, COUNT(*) AS "count""#), "g"),
+            None => (r#"k AS "key", v AS "value""#.to_string(), "k, v, t"),
+        };
+        return format!(
+            r#"SELECT {columns}, {bounds}, {rank} AS "rank"
+FROM {from}
+GROUP BY {keys}, {by}
+QUALIFY {rank} <= {top}"#
+        );
+    }
+    if let Some(sets) = &window.grouping_sets {
+        assert_eq!(*sets, [vec!["group".to_string()], vec![]], "{}", vector.id);
+        let aggregate = aggregate.expect("an aggregate");
+        return format!(
+            r#"SELECT g AS "group", {bounds}, {aggregate}
+FROM {from}
+GROUP BY {by}, GROUPING SETS ((g), ())"#
+        );
+    }
+    let (key, key_by) = match window.group.as_deref() {
+        None => (r#"k AS "key", "#, "k, "),
+        Some("none") => ("", ""),
+        Some(other) => panic!("no grouping: {other}"),
+    };
+    if vector.agg.as_deref() == Some("count by type") {
+        return format!(
+            r#"SELECT {key}{bounds}, v AS "type", COUNT(*) AS "value"
+FROM {from}
+GROUP BY {key_by}v, {by}"#
+        );
+    }
+    let aggregate = aggregate.map_or_else(String::new, |aggregate| format!(", {aggregate}"));
+    format!(
+        r#"SELECT {key}{bounds}{aggregate}
+FROM {from}
+GROUP BY {key_by}{by}"#
+    )
+}
+
+fn aggregate(name: &str) -> String {
+    let value = match name {
+        "count" | "count by type" => "COUNT(*)",
+        "sum" => "SUM(v)",
+        "min" => "MIN(v)",
+        "max" => "MAX(v)",
+        "mean" => "AVG(v)",
+        "collect" => "ARRAY_AGG(v)",
+        "set (sorted)" => "ARRAY_AGG(v ORDER BY v)",
+        "multi:count,min,max" => "named_struct('count', COUNT(*), 'min', MIN(v), 'max', MAX(v))",
+        other => panic!("no aggregate: {other}"),
+    };
+    format!(r#"{value} AS "value""#)
+}
+
+fn windows(vector: &Vector, dialect: &Dialect) -> String {
+    let window = &vector.window;
+    let interval = |ms: i64| format!("INTERVAL '{ms} milliseconds'");
+    let size = || interval(window.size_ms.expect("size_ms"));
+    let offset = match window.offset_ms.or(window.align_to_ms) {
+        Some(ms) if ms != 0 => format!(", {}", interval(ms)),
+        _ => String::new(),
+    };
+    match window.kind.as_str() {
+        "tumbling" => format!("TUMBLE(events, t, {}{offset})", size()),
+        "hopping" => {
+            let slide = interval(window.advance_ms.expect("advance_ms"));
+            format!("HOP(events, t, {slide}, {}{offset})", size())
+        }
+        "cumulate" => {
+            let step = interval(window.step_ms.expect("step_ms"));
+            format!("CUMULATE(events, t, {step}, {}{offset})", size())
+        }
+        "session" => {
+            let gap_ms = window.gap_ms.expect("gap_ms") + dialect.gap_shift_ms;
+            format!("SESSION(events, t, {})", interval(gap_ms))
+        }
+        other => panic!("no windows: {other}"),
+    }
+}
