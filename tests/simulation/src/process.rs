@@ -27,6 +27,8 @@ pub(crate) struct Process<W, R> {
     /// What the last task left; `None`: the next task starts cold.
     pub(crate) warm: Option<W>,
     pub(crate) task: Option<Task<W, R>>,
+    /// When the task began.
+    pub(crate) began: WallMs,
     /// Until when its task stalls.
     pub(crate) stalled_until: Option<WallMs>,
 }
@@ -48,7 +50,15 @@ impl<W, R> Process<W, R> {
         skew_ms: i64,
         store: Arc<FaultyStore<Recorder>>,
     ) -> Process<W, R> {
-        Process { name, skew_ms, store, warm: None, task: None, stalled_until: None }
+        Process {
+            name,
+            skew_ms,
+            store,
+            warm: None,
+            task: None,
+            began: WallMs(0),
+            stalled_until: None,
+        }
     }
 
     pub(crate) fn is_idle(&self) -> bool {

@@ -78,8 +78,8 @@ impl Scenario {
             crashes: percent(&mut rng, 1) as u64,
             stalls: percent(&mut rng, 12) as u64,
             sink_failures: percent(&mut rng, 4) as u64,
-            long_waits: one_of(&mut rng, &[0, 3, 30]) as u64,
-            steps: rng.between(400, 1500) as u64,
+            long_waits: one_of(&mut rng, &[0, 5, 90]) as u64,
+            steps: rng.between(200, 900) as u64,
             rng,
         }
     }

@@ -207,7 +207,7 @@ impl Shard {
     }
 }
 
-const KEYS: [Option<&str>; 5] = [Some("a"), Some("b"), Some("c"), Some("d"), None];
+const KEYS: [Option<&str>; 4] = [Some("a"), Some("b"), Some("c"), None];
 
 fn content(now: WallMs, scenario: &Scenario, rng: &mut Rng) -> Content {
     if rng.chance(6) {

@@ -5,7 +5,8 @@
 //! The protocol's own assumptions, and nothing more:
 //! 1. A writer stalls for less than half the time that segments live
 //!    ([`INGEST_STALL_MAX_MS`](crate::scenario::INGEST_STALL_MAX_MS)).
-//! 2. Some advance catches up every few hours: no long wait begins before one has.
+//! 2. Some advance catches up every few hours: no long wait begins before one has. An outage of all
+//!    advances is shorter than what is left of the time that the segments they need live.
 //! 3. Clocks differ by a bounded skew.
 //! 4. Items go after their time to live and never before, in no order.
 
@@ -34,7 +35,11 @@ use crate::trace::Trace;
 const BEGIN: WallMs = WallMs(1_767_225_600_000);
 const HOUR_MS: i64 = 3_600_000;
 /// A long wait begins only if an advance caught up this recently, milliseconds.
-const CAUGHT_UP_MS: i64 = 2 * HOUR_MS;
+const CAUGHT_UP_MS: i64 = 4 * HOUR_MS;
+/// An outage begins only if an advance caught up this recently, milliseconds.
+const CAUGHT_UP_BEFORE_OUTAGE_MS: i64 = 600_000;
+/// How long no advance runs in an outage, milliseconds: longer than the age at which ingest refuses.
+const OUTAGE_MS: i64 = 14 * HOUR_MS;
 
 type IngestProcess = Process<Ingest, Delivered>;
 type AdvanceProcess = Process<Ticker, Option<Result<Ticked, AdvanceError>>>;
@@ -63,7 +68,10 @@ pub(crate) struct World {
     advances: Vec<AdvanceProcess>,
     acks: Vec<Ack>,
     nonces: u64,
+    /// When the newest tick began that left nothing to do.
     caught_up: WallMs,
+    /// Until when no advance runs.
+    outage_until: WallMs,
     /// Whether the last tick found that there is nothing more to do.
     finished: bool,
     stats: Stats,
@@ -93,6 +101,7 @@ impl World {
             acks: Vec::new(),
             nonces: 0,
             caught_up: clock.now(),
+            outage_until: clock.now(),
             finished: false,
             stats: Stats { seeds: 1, ..Stats::default() },
             clock,
@@ -172,13 +181,14 @@ impl World {
             0..60 => self.produce(),
             60..90 => self.clock.pass(self.rng.between(1, 20_000)),
             draw if draw < 90 + self.scenario.long_waits => self.wait_long(),
-            150..170 => self.expire()?,
-            170..175 if self.scenario.crashes > 0 => self.crash_any(),
-            200..550 => {
+            190..210 => self.expire()?,
+            210..215 if self.scenario.crashes > 0 => self.crash_any(),
+            215..217 if self.scenario.long_waits > 50 => self.begin_outage(),
+            220..550 => {
                 let index = self.rng.index(self.ingests.len());
                 self.run_ingest(index)?;
             }
-            550.. => {
+            550.. if self.clock.now() >= self.outage_until => {
                 let index = self.rng.index(self.advances.len());
                 self.run_advance(index)?;
             }
@@ -201,18 +211,31 @@ impl World {
     /// Minutes or hours pass, no further than the next stalled call's resumption.
     fn wait_long(&mut self) {
         let now = self.clock.now();
-        if now.since(self.caught_up) > CAUGHT_UP_MS {
+        let is_outage = now < self.outage_until;
+        if now.since(self.caught_up) > CAUGHT_UP_MS && !is_outage {
             return;
         }
-        let ms = match self.rng.chance(50) {
+        let ms = match self.rng.chance(30) {
             true => self.rng.between(60_000, HOUR_MS),
             false => self.rng.between(HOUR_MS, 4 * HOUR_MS),
         };
         let stalls = self.ingests.iter().filter_map(|process| process.stalled_until);
-        let next = stalls.chain(self.advances.iter().filter_map(|it| it.stalled_until)).min();
+        let stalls = stalls.chain(self.advances.iter().filter_map(|it| it.stalled_until));
+        let next = stalls.chain(is_outage.then_some(self.outage_until)).min();
         let ms = next.map_or(ms, |next| ms.min(next.since(now).max(0)));
         self.clock.pass(ms);
         self.trace.say("world", format_args!("{} minutes pass", ms / 60_000));
+    }
+
+    /// All advances stop for hours.
+    fn begin_outage(&mut self) {
+        let now = self.clock.now();
+        if now.since(self.caught_up) > CAUGHT_UP_BEFORE_OUTAGE_MS {
+            return;
+        }
+        self.trace.say("world", "no advance runs any more");
+        self.advances.iter_mut().for_each(Process::crash);
+        self.outage_until = now.plus(OUTAGE_MS);
     }
 
     /// Deletes some of what may be deleted, in no order.
@@ -336,6 +359,7 @@ impl World {
                 )?,
             };
             process.task = Some(process::deliver(ingest, delivery, seen));
+            process.began = self.clock.now();
         }
         let process = &mut self.ingests[index];
         if !process.can_run() {
@@ -409,6 +433,7 @@ impl World {
             };
             self.nonces += 1;
             process.task = Some(process::tick(ticker, format!("n{}", self.nonces)));
+            process.began = self.clock.now();
             self.trace.say(&process.name, format_args!("begins tick {}", self.nonces));
         }
         if !process.can_run() {
@@ -459,7 +484,7 @@ impl World {
         self.stats.snapshots += u64::from(ticked.snapshot);
         self.finished = ticked.finished;
         if !ticked.behind {
-            self.caught_up = self.clock.now();
+            self.caught_up = self.caught_up.max(self.advances[index].began);
         }
     }
 }

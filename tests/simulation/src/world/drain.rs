@@ -70,16 +70,16 @@ impl World {
         Ok(())
     }
 
-    /// A process that knows nothing reads the chain, agrees that all is done, and adds nothing.
+    /// A process that knows nothing reads the chain, agrees that all is done, and emits nothing.
     fn start_cold(&mut self) -> Result<(), Violation> {
-        let epochs = self.recorder.created_count();
+        let delivered = self.outbox.delivered();
         let cold: Process<Ticker, _> = self.process("cold".to_string());
         cold.store.heal();
         self.advances.push(cold);
         let index = self.advances.len() - 1;
         self.run_advance(index)?;
         self.finish_tick(index)?;
-        if !self.finished || self.recorder.created_count() != epochs {
+        if !self.finished || self.outbox.delivered() != delivered {
             violated!("a cold start does not agree that all is done");
         }
         Ok(())
