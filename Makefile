@@ -18,7 +18,7 @@ help: ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 
 demo: tidemill ## A year of real flights: prints each window as it closes
-	$(TIDEMILL) run $(FLIGHTS)/pipeline.toml $(INPUTS) --until-end
+	$(TIDEMILL) run $(FLIGHTS)/pipeline.toml $(INPUTS) --until-end --show 5
 
 demo-kill: tidemill ## The same year, killed ten times on the way: the results stay the same
 	$(FLIGHTS)/kill-ten-times $(TIDEMILL)

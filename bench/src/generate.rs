@@ -61,7 +61,9 @@ fn ad(out: &mut impl Write, rng: &mut Rng, event: u64) -> std::io::Result<()> {
     let ads = ["banner", "modal", "sponsored-search", "mail", "mobile"];
     writeln!(
         out,
-        "{{\"user_id\":\"{:08x}-{:08x}-{:08x}\",\"page_id\":\"{:08x}-{:08x}\",\"ad_id\":\"ad-{:04}\",\"ad_type\":\"{}\",\"event_type\":\"{}\",\"event_time\":{},\"ip_address\":\"10.{}.{}.{}\"}}",
+        "{{\"user_id\":\"{:08x}-{:08x}-{:08x}-{:08x}\",\"page_id\":\"{:08x}-{:08x}-{:08x}\",\"ad_id\":\"ad-{:04}\",\"ad_type\":\"{}\",\"event_type\":\"{}\",\"event_time\":{},\"ip_address\":\"10.{}.{}.{}\"}}",
+        rng.below(1 << 32),
+        rng.below(1 << 32),
         rng.below(1 << 32),
         rng.below(1 << 32),
         rng.below(1 << 32),
@@ -81,7 +83,7 @@ fn reading(out: &mut impl Write, rng: &mut Rng, event: u64) -> std::io::Result<(
     let ms = event / 10;
     let key = loop {
         let key = rng.below(10_000);
-        if (ms / 45_000 + key) % 3 != 0 {
+        if !(ms / 45_000 + key).is_multiple_of(3) {
             break key;
         }
     };

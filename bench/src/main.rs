@@ -124,8 +124,9 @@ fn measure_case(
     let bytes = std::fs::metadata(&file).map_err(|error| error.to_string())?.len();
     let parse = measured(bench, bench, &["parse", case.file.name(), text(&file)?])?;
     let short = generate::file(case.file, events / 4, folder)?;
-    let few = run(case, &short, folder, bench, tidemill)?.0;
-    let (usage, log_bytes) = run(case, &file, folder, bench, tidemill)?;
+    let few = run(case, &short, folder, bench, tidemill)?;
+    let usage = run(case, &file, folder, bench, tidemill)?;
+    let log_bytes = usage.log_bytes()?;
     let rate = |usage: &Usage, events: u64| events as f64 / (usage.cpu_ms as f64 / 1000.0);
     let ratio = rate(&usage, events) / rate(&parse, events);
     let wall = usage.wall_ms as f64 / 1000.0;
@@ -149,14 +150,14 @@ fn measure_case(
     Ok(())
 }
 
-/// Runs the pipeline over `file` with a fresh store; also the bytes of its segments.
+/// Runs the pipeline over `file` with a fresh store.
 fn run(
     case: &Case,
     file: &Path,
     folder: &Path,
     bench: &Path,
     tidemill: &Path,
-) -> Result<(Usage, u64), String> {
+) -> Result<Usage, String> {
     let pipeline = Path::new(env!("CARGO_MANIFEST_DIR")).join("pipelines").join(case.pipeline);
     let store = folder.join("store.redb");
     let output = folder.join("results");
@@ -170,7 +171,7 @@ fn run(
         }
     }
     let input = format!("{}={}", case.stream, text(file)?);
-    let usage = measured(
+    measured(
         bench,
         tidemill,
         &[
@@ -184,8 +185,7 @@ fn run(
             text(&output)?,
             "--until-end",
         ],
-    )?;
-    Ok((usage, measure::log_bytes(&store)?))
+    )
 }
 
 fn text(path: &Path) -> Result<&str, String> {

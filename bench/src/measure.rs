@@ -1,13 +1,10 @@
 //! What a finished process used, from the operating system's own accounting.
 
-use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Instant;
 
 use nix::sys::resource::{UsageWho, getrusage};
 use serde::{Deserialize, Serialize};
-use tidemill_embedded::store::RedbStore;
-use tidemill_model::store::{Limits, Store};
 
 /// What a process used.
 #[derive(Debug, Serialize, Deserialize)]
@@ -18,6 +15,8 @@ pub(crate) struct Usage {
     pub(crate) wall_ms: u64,
     /// Largest resident set, KiB.
     pub(crate) peak_kb: u64,
+    /// What the process wrote to stderr.
+    pub(crate) said: String,
 }
 
 /// Runs a command as the only child of this process and prints its usage.
@@ -41,31 +40,19 @@ pub(crate) fn run_and_print(command: &str, args: &[&str]) -> Result<(), String> 
         cpu_ms: ms(user.tv_sec(), user.tv_usec()) + ms(system.tv_sec(), system.tv_usec()),
         wall_ms: wall.as_millis() as u64,
         peak_kb: used.max_rss() as u64,
+        said: String::from_utf8_lossy(&output.stderr).into_owned(),
     };
     let text = serde_json::to_string(&usage).map_err(|error| error.to_string())?;
     println!("{text}");
     Ok(())
 }
 
-/// Bytes of all segments in a store.
-pub(crate) fn log_bytes(store: &Path) -> Result<u64, String> {
-    let store = RedbStore::open_read_only(store).map_err(|error| error.to_string())?;
-    let prefix = store.pipeline().to_string();
-    let runtime =
-        tokio::runtime::Builder::new_current_thread().build().map_err(|error| error.to_string())?;
-    runtime.block_on(async {
-        let logs = store
-            .range(&format!("{prefix}/logs"), "", Limits::NONE)
-            .await
-            .map_err(|error| error.to_string())?;
-        let mut bytes = 0;
-        for log in logs {
-            let segments = store
-                .range(&format!("{prefix}/log/{}", log.sk), "", Limits::NONE)
-                .await
-                .map_err(|error| error.to_string())?;
-            bytes += segments.iter().map(|row| row.item.bytes.len() as u64).sum::<u64>();
-        }
-        Ok(bytes)
-    })
+impl Usage {
+    /// Bytes of the segments that a run appended, from its summary.
+    pub(crate) fn log_bytes(&self) -> Result<u64, String> {
+        let line = self.said.lines().find(|line| line.trim_start().starts_with("log "));
+        let bytes = line.and_then(|line| line.split(", ").last());
+        let digits: String = bytes.unwrap_or("").chars().filter(char::is_ascii_digit).collect();
+        digits.parse().map_err(|_| format!("the summary has no log line:\n{}", self.said))
+    }
 }

@@ -66,6 +66,11 @@ pub(crate) struct RunArgs {
     #[arg(long, value_name = "DIR|-")]
     pub(crate) output: Option<OutputArg>,
 
+    /// Without --output: print at most N rows of a query at a time, the newest, and count the rest
+    /// [default: print all].
+    #[arg(long, value_name = "N", conflicts_with = "output")]
+    pub(crate) show: Option<usize>,
+
     /// Stop at the end of the inputs, when every window is closed. Without it, the run waits for
     /// plain files to grow, until Ctrl-C; compressed files and stdin end by themselves.
     #[arg(long)]

@@ -103,6 +103,8 @@ pub(crate) fn run(args: RunArgs) -> Result<ExitCode, Report> {
         before,
         after: last.as_ref().map_or(before, |last| last.totals),
         duplicates_skipped: shared.counters.skipped.load(Ordering::SeqCst),
+        segments: shared.counters.segments.load(Ordering::SeqCst),
+        segment_bytes: shared.counters.segment_bytes.load(Ordering::SeqCst),
         time: started.elapsed(),
         watermark: last.and_then(|last| last.watermark),
         results_in,
@@ -160,7 +162,7 @@ impl Run {
         let bytes_total = readers.iter().map(Reader::bytes_total).sum::<Option<u64>>();
         let progress = Progress::show(Arc::clone(&counters), bytes_total);
         let (output, emit) =
-            Output::new(args.output.as_ref(), pipeline, plan, store_id, &progress)?;
+            Output::new(args.output.as_ref(), args.show, pipeline, plan, store_id, &progress)?;
         let shared = Shared {
             stop,
             backlog: Arc::default(),

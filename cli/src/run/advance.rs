@@ -14,9 +14,9 @@ use crate::problem::Problem;
 
 /// Segment bytes that one tick merges. Far less than a tick may: what a kill costs is at most one
 /// tick's work, and results come in a steady flow.
-pub(crate) const TICK_BYTES: usize = 8 * 1024 * 1024;
+pub(crate) const TICK_BYTES: usize = 4 * 1024 * 1024;
 /// Result rows that one epoch emits, unless one window has more.
-const TICK_RESULTS: usize = 20_000;
+const TICK_RESULTS: usize = 50_000;
 /// Pause after a tick that left nothing to do at once.
 const TICK_EVERY: Duration = Duration::from_millis(200);
 /// Ticks in a row that may fail for a transient reason.

@@ -2,8 +2,8 @@
 //!
 //! # Invariants
 //! 1. A log has one writer: shard n of every stream belongs to worker n.
-//! 2. Memory is bounded: a worker holds [`BLOCKS_QUEUED`] blocks and one more, and waits while too
-//!    much is unmerged.
+//! 2. Memory is bounded: a worker holds [`BLOCKS_QUEUED`] blocks and as many that it works on, and
+//!    waits while too much is unmerged.
 //! 3. Whatever fails, what was appended stays, and the next run reads the rest again.
 
 use std::collections::BTreeMap;
@@ -29,7 +29,7 @@ use crate::clock;
 use crate::problem::Problem;
 
 /// Blocks that wait for one worker.
-pub(crate) const BLOCKS_QUEUED: usize = 2;
+pub(crate) const BLOCKS_QUEUED: usize = 8;
 /// How often an idle worker looks whether the run ends.
 const LOOK_AGAIN: Duration = Duration::from_millis(50);
 /// Tries of one append while the store does not answer.
@@ -70,9 +70,15 @@ pub(crate) struct Worker {
 impl Worker {
     /// Works until no more blocks can come, or the run is stopped and none is queued.
     pub(crate) fn run(mut self, blocks: &Receiver<Block>) {
+        let mut next = None;
         loop {
-            match blocks.recv_timeout(LOOK_AGAIN) {
-                Ok(block) => {
+            let block = match next.take() {
+                Some(block) => Ok(block),
+                None => blocks.recv_timeout(LOOK_AGAIN),
+            };
+            match block {
+                Ok(mut block) => {
+                    next = join_queued(&mut block, blocks);
                     if let Err(report) = self.block(block) {
                         return self.shared.stop.fail(report);
                     }
@@ -148,6 +154,31 @@ impl Worker {
         let counters = &self.shared.counters;
         counters.appended.fetch_add(done.records, Ordering::Relaxed);
         counters.skipped.fetch_add(done.duplicates_skipped, Ordering::Relaxed);
+        counters.segments.fetch_add(done.segments, Ordering::Relaxed);
+        counters.segment_bytes.fetch_add(done.segment_bytes, Ordering::Relaxed);
         self.shared.backlog.appended(done.segment_bytes);
     }
+}
+
+/// Joins the blocks of the same log that are queued already to `block`, so that more records are
+/// combined into one segment when ingest is behind, and none waits when it is not. Answers a block
+/// of another log that came in between.
+fn join_queued(block: &mut Block, blocks: &Receiver<Block>) -> Option<Block> {
+    let mut joined = vec![std::mem::take(&mut block.raw)];
+    let mut other = None;
+    while joined.len() < BLOCKS_QUEUED {
+        match blocks.try_recv() {
+            Ok(next) if next.log == block.log => joined.push(next.raw),
+            Ok(next) => {
+                other = Some(next);
+                break;
+            }
+            Err(_) => break,
+        }
+    }
+    block.raw = match joined.len() {
+        1 => joined.swap_remove(0),
+        _ => RawBatch::concat(joined),
+    };
+    other
 }

@@ -29,9 +29,10 @@ pub(crate) struct Output {
 }
 
 impl Output {
-    /// The output that `--output` names, with the sinks for advance.
+    /// The output that `--output` names, with the sinks for advance. `rows_max` is `--show`.
     pub(crate) fn new(
         arg: Option<&OutputArg>,
+        rows_max: Option<usize>,
         pipeline: &Pipeline,
         plan: &PipelinePlan,
         store_id: String,
@@ -41,7 +42,7 @@ impl Output {
         let (output, sink): (Output, Box<dyn Sink>) = match arg {
             None => {
                 let colours = io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none();
-                let style = PrinterStyle { colours };
+                let style = PrinterStyle { colours, rows_max };
                 let printer = PrinterSink::new(Box::new(progress.stdout()), style, names());
                 (Output { folder: None }, Box::new(printer))
             }

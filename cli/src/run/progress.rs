@@ -31,6 +31,10 @@ pub(crate) struct Counters {
     pub(crate) appended: AtomicU64,
     /// Records that were in the log already.
     pub(crate) skipped: AtomicU64,
+    /// Segments that were appended.
+    pub(crate) segments: AtomicU64,
+    /// Their bytes.
+    pub(crate) segment_bytes: AtomicU64,
     newest: Latest,
     watermark: Latest,
 }

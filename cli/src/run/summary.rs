@@ -19,6 +19,10 @@ pub(crate) struct Summary {
     pub(crate) after: Totals,
     /// Records that were read again and were in the log already.
     pub(crate) duplicates_skipped: u64,
+    /// Segments appended by this run.
+    pub(crate) segments: u64,
+    /// Their bytes.
+    pub(crate) segment_bytes: u64,
     /// How long the run took.
     pub(crate) time: Duration,
     /// Newest watermark.
@@ -64,6 +68,13 @@ impl fmt::Display for Summary {
         count("late", before.late, after.late)?;
         count("dead letters", before.dead_letters, after.dead_letters)?;
         count("duplicates skipped", 0, self.duplicates_skipped)?;
+        writeln!(
+            f,
+            "  {:<19}{} segments, {} bytes",
+            "log",
+            HumanCount(self.segments),
+            HumanCount(self.segment_bytes)
+        )?;
         writeln!(f, "  {:<19}{} records/s", "rate", HumanCount(rate.round() as u64))?;
         if let Some(watermark) = self.watermark {
             writeln!(f, "  {:<19}{}", "watermark", text::time(watermark.0))?;

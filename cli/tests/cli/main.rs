@@ -3,6 +3,7 @@
 
 mod bad_input;
 mod commands;
+mod flights;
 mod formats;
 mod resume;
 mod workspace;

@@ -31,6 +31,8 @@ const PAD_MAX: usize = 48;
 pub struct PrinterStyle {
     /// Whether to use the terminal's colours.
     pub colours: bool,
+    /// Rows of one query and epoch that are printed; the rest is only counted. `None`: all.
+    pub rows_max: Option<usize>,
 }
 
 /// The sink that prints.
@@ -54,7 +56,15 @@ impl PrinterSink {
     }
 
     fn rows(&mut self, results: &QueryResults, lines: &mut String) -> Result<(), ArrowError> {
-        let rows = cells(&results.batch)?;
+        let count = results.batch.num_rows();
+        let shown = self.style.rows_max.unwrap_or(count).min(count);
+        // The newest: results are in the order of their windows.
+        let rows = cells(&results.batch.slice(count - shown, shown))?;
+        if shown < count {
+            let name = format!("{:1$}", results.query, self.name_width);
+            let name = self.style.paint(Paint::Name, &name);
+            let _ = writeln!(lines, "{name}  … {} earlier rows of {count}", count - shown);
+        }
         let widths = self.widths.entry(results.query.clone()).or_default();
         for row in &rows {
             widths.resize(row.len().max(widths.len()), 0);

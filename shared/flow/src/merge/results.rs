@@ -10,7 +10,7 @@ use datafusion::common::{Result, internal_err};
 use tidemill_plan::{Feed, OutputColumn, QueryPlan, Runner, Stage};
 
 /// Final rows of a stage from its groups' keys (with the grouping id last when it has one), window
-/// bounds and values. Sorted, so that whatever the upper plan does with ties is the same each time.
+/// bounds and values.
 pub(super) fn finish(
     stage: &Stage,
     keys: Vec<ArrayRef>,
@@ -39,8 +39,7 @@ pub(super) fn finish(
             }
         })
         .collect::<Result<Vec<_>>>()?;
-    let rows = RecordBatch::try_new(Arc::clone(&stage.closed), columns)?;
-    sorted(&rows, &[])
+    Ok(RecordBatch::try_new(Arc::clone(&stage.closed), columns)?)
 }
 
 /// The upper plan of one query, and the closed windows that wait for it.
@@ -61,6 +60,8 @@ impl Upper {
             self.waiting.extend(stages);
             return Ok(());
         }
+        // Sorted, so that whatever the plan does with ties is the same whatever came first.
+        let stages = stages.iter().map(|rows| sorted(rows, &[])).collect::<Result<Vec<_>>>()?;
         self.run(&stages)
     }
 

@@ -65,7 +65,11 @@ async fn a_row_is_one_aligned_line() {
 async fn colours_only_when_asked() {
     let emission = Emission { epoch: Epoch(1), results: vec![results()], dead_letters: Vec::new() };
     assert!(!print(PrinterStyle::default(), &emission).await.contains('\x1b'));
-    assert!(print(PrinterStyle { colours: true }, &emission).await.contains("\x1b[36mdelay"));
+    assert!(
+        print(PrinterStyle { colours: true, rows_max: None }, &emission)
+            .await
+            .contains("\x1b[36mdelay")
+    );
 }
 
 #[tokio::test]
@@ -85,4 +89,20 @@ async fn many_dead_letters_are_counted_not_printed() {
         printed.starts_with("dead letter  flights/0 byte 77  undecodable: no JSON  {\"a\\u{7}")
     );
     assert!(printed.ends_with("and 7 more\n"));
+}
+
+#[tokio::test]
+async fn the_newest_rows_are_shown_and_the_rest_is_counted() {
+    let emission = Emission { epoch: Epoch(1), results: vec![results()], dead_letters: Vec::new() };
+    let all = print(PrinterStyle::default(), &emission).await;
+    let one = print(PrinterStyle { colours: false, rows_max: Some(1) }, &emission).await;
+    let none = print(PrinterStyle { colours: false, rows_max: Some(0) }, &emission).await;
+    assert_eq!(one.lines().count(), 2, "{one}");
+    assert!(one.starts_with("delay        … 2 earlier rows of 3\n"), "{one}");
+    assert_eq!(
+        one.lines().last().map(str::trim_end),
+        Some("delay        null – null  origin=null  mean=NaN")
+    );
+    assert_eq!(none, "delay        … 3 earlier rows of 3\n");
+    assert_eq!(all.lines().count(), 3);
 }

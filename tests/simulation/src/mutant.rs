@@ -1,0 +1,39 @@
+//! Worlds that are broken on purpose, to show that the checker can fail.
+
+/// One promise that the world breaks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mutant {
+    /// The source gives redelivered records new positions.
+    NewPositions,
+    /// The source takes a batch for done before it is appended.
+    EarlyAck,
+    /// The store says that it created a segment, and did not.
+    LostSegment,
+    /// The store deletes segments that nobody has merged.
+    ExpiredUnmerged,
+    /// The store deletes segments as soon as they are merged, though writers may stall.
+    ExpiredAtOnce,
+    /// The store's puts are not conditional: they write over what is there.
+    Unconditional,
+    /// The source says that it is drained when it is not.
+    FalselyDrained,
+    /// A sink loses a line that it took.
+    LostLine,
+    /// A sink changes a row that it gets for the second time.
+    ChangedRow,
+}
+
+impl Mutant {
+    /// All of them.
+    pub const ALL: [Mutant; 9] = [
+        Mutant::NewPositions,
+        Mutant::EarlyAck,
+        Mutant::LostSegment,
+        Mutant::ExpiredUnmerged,
+        Mutant::ExpiredAtOnce,
+        Mutant::Unconditional,
+        Mutant::FalselyDrained,
+        Mutant::LostLine,
+        Mutant::ChangedRow,
+    ];
+}

@@ -1,0 +1,102 @@
+//! An advance process: merge, advance and emit, tick by tick.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use tidemill_flow::advance::{Advance, AdvanceError, Settings, Ticked};
+use tidemill_flow::append::Registry;
+use tidemill_flow::emit::{Emit, Routes};
+use tidemill_flow::keys::Keys;
+use tidemill_flow::merge::State;
+use tidemill_flow::ports::Sink;
+use tidemill_flow::time::StreamTime;
+use tidemill_model::store::Store;
+use tidemill_model::{LogId, Position, WallMs};
+
+use super::{Task, ingest::register};
+use crate::clock::VirtualClock;
+use crate::history::Violation;
+use crate::pipelines::Planned;
+use crate::scenario::Scenario;
+use crate::sink::{Outbox, SimulatedSink};
+use crate::source::Sources;
+
+/// What an advance process keeps from tick to tick.
+pub(crate) struct Ticker {
+    registry: Registry,
+    advance: Advance,
+    /// Logs that it registers before its first tick, so that time waits for all of them.
+    unregistered: Vec<(LogId, Position)>,
+    clock: Box<dyn Fn() -> WallMs + Send + Sync>,
+}
+
+impl Ticker {
+    /// A process that just started.
+    pub(crate) fn new(
+        planned: &Planned,
+        scenario: &Scenario,
+        store: Arc<dyn Store>,
+        sources: &Sources,
+        outbox: &Outbox,
+        clock: &VirtualClock,
+        skew_ms: i64,
+    ) -> Result<Ticker, Violation> {
+        let keys = Keys::new(&planned.pipeline.name);
+        let stream = StreamTime {
+            out_of_orderness_ms: scenario.out_of_orderness_ms,
+            idle_after_ms: scenario.idle_after_ms,
+            assume_idle: false,
+        };
+        let streams = planned.pipeline.streams.keys().map(|name| (name.clone(), stream));
+        let settings = Settings {
+            streams: streams.collect(),
+            segment_ttl_ms: planned.pipeline.segment_ttl_ms,
+            results_max: scenario.results_max,
+            tick_bytes_max: scenario.tick_bytes_max,
+            snapshot_after_bytes: scenario.snapshot_after_bytes,
+        };
+        let wrong = |error: &dyn std::fmt::Display| Violation(error.to_string());
+        let emit = emit(planned, scenario, outbox).map_err(|error| wrong(&error))?;
+        let open = State::new(&planned.plan).map_err(|error| wrong(&error))?;
+        let source = Arc::new(sources.clone());
+        let registry = Registry::new(Arc::clone(&store), keys.clone());
+        Ok(Ticker {
+            registry,
+            advance: Advance::new(store, keys, Box::new(open), settings, source, emit),
+            unregistered: sources.logs(),
+            clock: Box::new(clock.skewed(skew_ms)),
+        })
+    }
+}
+
+/// Every other query has a sink of its own.
+fn emit(
+    planned: &Planned,
+    scenario: &Scenario,
+    outbox: &Outbox,
+) -> Result<Emit, tidemill_flow::emit::NoSuchSink> {
+    let sink = |name: &'static str| {
+        let sink = SimulatedSink { name, is_file: scenario.files, outbox: outbox.clone() };
+        (name.to_string(), Box::new(sink) as Box<dyn Sink>)
+    };
+    let sinks = BTreeMap::from([sink("dead"), sink("even"), sink("odd")]);
+    let results = planned.queries.iter().zip(["even", "odd"].into_iter().cycle());
+    let results = results.map(|(query, sink)| (query.name.to_string(), sink.to_string()));
+    Emit::new(sinks, Routes { results: results.collect(), dead_letters: "dead".to_string() })
+}
+
+/// The task of one tick. `nonce` is one that no other tick has.
+pub(crate) fn tick(
+    mut ticker: Ticker,
+    nonce: String,
+) -> Task<Ticker, Option<Result<Ticked, AdvanceError>>> {
+    Box::pin(async move {
+        let Ticker { registry, unregistered, clock, .. } = &mut ticker;
+        if register(registry, unregistered, &*clock).await.is_err() {
+            return (ticker, None);
+        }
+        let now = (ticker.clock)();
+        let ticked = ticker.advance.tick(now, &nonce).await;
+        (ticker, Some(ticked))
+    })
+}

@@ -1,0 +1,203 @@
+//! Sinks that fail half-way, crash after delivering, and keep what they took.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use arrow::array::{Array, AsArray, RecordBatch};
+use arrow::datatypes::{ArrowPrimitiveType, Int64Type, TimestampMillisecondType};
+use async_trait::async_trait;
+use tidemill_flow::ports::{Emission, Sink, SinkError};
+use tidemill_model::{DeadLetter, Epoch};
+use tidemill_testkit::Rng;
+
+use crate::mutant::Mutant;
+use crate::store::pause;
+use crate::trace::Trace;
+
+/// One line that a sink took.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Line {
+    pub(crate) id: String,
+    pub(crate) epoch: Epoch,
+    pub(crate) content: Content,
+}
+
+/// A result or a dead letter.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Content {
+    Result { query: String, row: ResultRow },
+    Dead(DeadLetter),
+}
+
+/// One result row of any query.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct ResultRow {
+    pub(crate) start: i64,
+    pub(crate) end: i64,
+    pub(crate) key: Option<String>,
+    pub(crate) n: i64,
+    pub(crate) total: i64,
+}
+
+/// What all sinks together hold. Outlives every process.
+#[derive(Clone)]
+pub(crate) struct Outbox {
+    state: Arc<Mutex<State>>,
+    trace: Trace,
+}
+
+struct State {
+    /// Everything that was ever delivered, in order.
+    delivered: Vec<Line>,
+    /// What files hold, cut back as they were.
+    files: BTreeMap<String, Vec<Line>>,
+    /// Percent of lines at which a sink fails.
+    failures: u64,
+    mutant: Option<Mutant>,
+    rng: Rng,
+}
+
+impl Outbox {
+    pub(crate) fn new(trace: Trace, failures: u64, mutant: Option<Mutant>, rng: Rng) -> Outbox {
+        let (delivered, files) = (Vec::new(), BTreeMap::new());
+        let state = State { delivered, files, failures, mutant, rng };
+        Outbox { state: Arc::new(Mutex::new(state)), trace }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Lines delivered so far.
+    pub(crate) fn delivered(&self) -> usize {
+        self.state().delivered.len()
+    }
+
+    pub(crate) fn lines(&self) -> Vec<Line> {
+        self.state().delivered.clone()
+    }
+
+    pub(crate) fn files(&self) -> BTreeMap<String, Vec<Line>> {
+        self.state().files.clone()
+    }
+
+    pub(crate) fn heal(&self) {
+        self.state().failures = 0;
+    }
+
+    /// Takes one line, or fails.
+    fn take(&self, sink: &str, is_file: bool, mut line: Line) -> Result<(), SinkError> {
+        let mut state = self.state();
+        let failures = state.failures;
+        if state.rng.chance(failures) {
+            self.trace.say("sink", format_args!("{sink} fails at {}", line.id));
+            return Err(SinkError { sink: sink.to_string(), reason: "simulated".to_string() });
+        }
+        let mutant = state.mutant;
+        match mutant {
+            Some(Mutant::LostLine) if state.rng.chance(5) => return Ok(()),
+            Some(Mutant::ChangedRow) => {
+                let again = state.delivered.iter().any(|it| it.id == line.id);
+                if let Content::Result { row, .. } = &mut line.content {
+                    row.total += i64::from(again);
+                }
+            }
+            _ => {}
+        }
+        self.trace.say("sink", format_args!("{sink} takes {} {}", line.id, told(&line.content)));
+        if is_file {
+            state.files.entry(sink.to_string()).or_default().push(line.clone());
+        }
+        state.delivered.push(line);
+        Ok(())
+    }
+}
+
+fn told(content: &Content) -> String {
+    match content {
+        Content::Result { row, .. } => format!(
+            "{} [{}, {}) n={} total={}",
+            row.key.as_deref().unwrap_or("null"),
+            row.start,
+            row.end,
+            row.n,
+            row.total
+        ),
+        Content::Dead(letter) => {
+            format!("{} {:?} {:?}", letter.log, letter.position, letter.reason)
+        }
+    }
+}
+
+/// One process's hold of one sink.
+pub(crate) struct SimulatedSink {
+    pub(crate) name: &'static str,
+    pub(crate) is_file: bool,
+    pub(crate) outbox: Outbox,
+}
+
+#[async_trait]
+impl Sink for SimulatedSink {
+    async fn restore(&mut self, state: Option<&[u8]>) -> Result<(), SinkError> {
+        pause().await;
+        if self.is_file {
+            let length =
+                state.and_then(|state| state.try_into().ok()).map_or(0, u64::from_le_bytes);
+            let mut outbox = self.outbox.state();
+            if let Some(file) = outbox.files.get_mut(self.name) {
+                let before = file.len();
+                file.truncate(length as usize);
+                let what = format_args!("{} goes back from {before} to {length}", self.name);
+                self.outbox.trace.say("sink", what);
+            }
+        }
+        Ok(())
+    }
+
+    async fn emit(&mut self, emission: &Emission) -> Result<Vec<u8>, SinkError> {
+        let epoch = emission.epoch;
+        let mut lines = Vec::new();
+        for results in &emission.results {
+            for n in 0..results.batch.num_rows() {
+                let row = row(&results.batch, n).ok_or_else(|| SinkError {
+                    sink: self.name.to_string(),
+                    reason: format!("a row of {} has other columns", results.query),
+                })?;
+                let content = Content::Result { query: results.query.clone(), row };
+                lines.push(Line { id: format!("{}/{epoch}/{n}", results.query), epoch, content });
+            }
+        }
+        for (n, letter) in emission.dead_letters.iter().enumerate() {
+            let content = Content::Dead(letter.clone());
+            lines.push(Line { id: format!("dead/{epoch}/{n}"), epoch, content });
+        }
+        for line in lines {
+            pause().await;
+            self.outbox.take(self.name, self.is_file, line)?;
+        }
+        pause().await;
+        let length = self.outbox.state().files.get(self.name).map_or(0, Vec::len);
+        Ok((length as u64).to_le_bytes().to_vec())
+    }
+}
+
+/// Row `n` of a query's results; `None` when its columns are not what every query here has.
+fn row(batch: &RecordBatch, n: usize) -> Option<ResultRow> {
+    let key = batch.column_by_name("k")?.as_string_opt::<i32>()?;
+    Some(ResultRow {
+        start: number::<TimestampMillisecondType>(batch, "window_start", n)?,
+        end: number::<TimestampMillisecondType>(batch, "window_end", n)?,
+        key: key.is_valid(n).then(|| key.value(n).to_string()),
+        n: number::<Int64Type>(batch, "n", n)?,
+        total: number::<Int64Type>(batch, "total", n)?,
+    })
+}
+
+fn number<T: ArrowPrimitiveType<Native = i64>>(
+    batch: &RecordBatch,
+    column: &str,
+    n: usize,
+) -> Option<i64> {
+    let column = batch.column_by_name(column)?.as_primitive_opt::<T>()?;
+    column.is_valid(n).then(|| column.value(n))
+}

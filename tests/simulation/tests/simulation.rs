@@ -1,0 +1,113 @@
+//! Random histories, each decided by its seed.
+//!
+//! `make sim SEEDS=2000` plays more of them, `make sim-one SEED=7` plays one and prints every step.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::env;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use simulation::{Mutant, Run, Stats, run};
+
+/// Histories that a usual test run plays.
+const SEEDS: u64 = 300;
+
+fn number(names: [&str; 2]) -> Option<u64> {
+    names.iter().find_map(|name| env::var(name).ok()).map(|text| {
+        text.parse().unwrap_or_else(|_| panic!("SEED and SEEDS are numbers, not `{text}`"))
+    })
+}
+
+/// Whether a person asked for certain histories, and wants no others.
+fn is_asked() -> bool {
+    asked_seed().is_some() || number(["SIM_SEEDS", "SEEDS"]).is_some()
+}
+
+fn asked_seed() -> Option<u64> {
+    number(["SIM_SEED", "SEED"])
+}
+
+/// Plays seeds on all cores, one thread each, and answers the runs' sum; `each` may stop it.
+fn play(seeds: u64, mutant: Option<Mutant>, each: impl Fn(u64, &Run) -> bool + Sync) -> Stats {
+    let next = AtomicU64::new(0);
+    let sum = Mutex::new(Stats::default());
+    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    std::thread::scope(|scope| {
+        for _ in 0..threads {
+            scope.spawn(|| {
+                loop {
+                    let seed = next.fetch_add(1, Ordering::Relaxed);
+                    if seed >= seeds {
+                        break;
+                    }
+                    let run = run(seed, mutant);
+                    sum.lock().unwrap().add(&run.stats);
+                    if !each(seed, &run) {
+                        next.store(seeds, Ordering::Relaxed);
+                    }
+                }
+            });
+        }
+    });
+    sum.into_inner().unwrap()
+}
+
+#[test]
+fn the_same_seed_gives_the_same_history() {
+    if is_asked() {
+        return;
+    }
+    for seed in 0..20 {
+        let (first, second) = (run(seed, None), run(seed, None));
+        let differs = first.trace.iter().zip(&second.trace).find(|(first, second)| first != second);
+        assert_eq!(differs, None, "seed {seed}");
+        assert_eq!(first.trace.len(), second.trace.len(), "seed {seed}");
+        assert_eq!(first.violation, second.violation, "seed {seed}");
+        assert!(first.trace.len() > 100, "seed {seed} did nothing");
+    }
+}
+
+#[test]
+fn every_record_counts_once_whatever_fails() {
+    if let Some(seed) = asked_seed() {
+        let run = run(seed, None);
+        run.trace.iter().for_each(|line| println!("{line}"));
+        println!("{}", run.stats);
+        assert_eq!(run.violation, None, "seed {seed}");
+        return;
+    }
+    let seeds = number(["SIM_SEEDS", "SEEDS"]).unwrap_or(SEEDS);
+    let failed = Mutex::new(Vec::new());
+    let stats = play(seeds, None, |seed, run| {
+        if let Some(violation) = &run.violation {
+            println!("seed {seed}: {violation}\n  every step: make sim-one SEED={seed}");
+            failed.lock().unwrap().push(seed);
+        }
+        true
+    });
+    println!("{stats}");
+    let failed = failed.into_inner().unwrap();
+    assert!(failed.is_empty(), "{} of {seeds} seeds failed: {failed:?}", failed.len());
+    // A simulation in which something never happens does not test it.
+    assert!(seeds < SEEDS || stats.never().is_empty(), "never happened: {:?}", stats.never());
+}
+
+#[test]
+fn a_world_that_breaks_a_promise_is_found_out() {
+    if is_asked() {
+        return;
+    }
+    for mutant in Mutant::ALL {
+        let found = Mutex::new(None);
+        play(SEEDS, Some(mutant), |seed, run| {
+            if let Some(violation) = &run.violation {
+                found.lock().unwrap().get_or_insert((seed, violation.clone()));
+            }
+            run.violation.is_none()
+        });
+        match found.into_inner().unwrap() {
+            Some((seed, violation)) => println!("{mutant:?}: seed {seed}: {violation}"),
+            None => panic!("{mutant:?} was not found out in {SEEDS} seeds"),
+        }
+    }
+}
