@@ -26,7 +26,7 @@ use datafusion::functions_aggregate::first_last::first_value_udaf;
 use datafusion::logical_expr::expr::{AggregateFunction, GroupingSet, NullTreatment, Sort};
 use datafusion::logical_expr::physical_planning_context::PhysicalPlanningContext;
 use datafusion::logical_expr::utils::grouping_set_to_exprlist;
-use datafusion::logical_expr::{Aggregate, Expr, LogicalPlan, Projection, col};
+use datafusion::logical_expr::{Aggregate, Expr, ExprSchemable, LogicalPlan, Projection, col, lit};
 use datafusion::physical_expr::aggregate::LoweredAggregateBuilder;
 use tidemill_model::{Position, WindowShape};
 
@@ -126,7 +126,7 @@ impl Stage {
         let mut rewritten = Vec::new();
         let mut needs_order = false;
         for (index, expr) in aggregate.aggr_expr.iter().enumerate() {
-            let (expr, filter, ordered) = columns.take_arguments(index, expr)?;
+            let (expr, filter, ordered) = columns.take_arguments(index, expr, input.schema())?;
             needs_order |= ordered;
             rewritten.push((expr, filter, ordered));
         }
@@ -299,6 +299,7 @@ impl Columns {
         &mut self,
         index: usize,
         expr: &Expr,
+        input: &DFSchema,
     ) -> Result<(Expr, Option<String>, bool)> {
         let Expr::AggregateFunction(AggregateFunction { func, params }) = plain(expr) else {
             return internal_err!("an aggregate is no aggregate function: {expr}");
@@ -314,6 +315,10 @@ impl Columns {
             }
             "first_value" | "last_value" => params.distinct = false,
             _ => {}
+        }
+        if params.distinct {
+            params.args =
+                params.args.into_iter().map(|arg| one_zero(arg, input)).collect::<Result<_>>()?;
         }
         let mut column = 0;
         let mut take = |columns: &mut Columns, expr: Expr| {
@@ -354,6 +359,15 @@ impl Columns {
         });
         Ok((Expr::AggregateFunction(AggregateFunction { func, params }), filter, ordered))
     }
+}
+
+/// A float as DISTINCT compares it: −0 is 0, as in GROUP BY, while the engine's sets compare bits.
+fn one_zero(arg: Expr, input: &DFSchema) -> Result<Expr> {
+    Ok(match arg.get_type(input)? {
+        DataType::Float64 => arg + lit(0.0f64),
+        DataType::Float32 => arg + lit(0.0f32),
+        _ => arg,
+    })
 }
 
 /// The columns that aggregates read: the lower plan's and perhaps [`ORDER`].
