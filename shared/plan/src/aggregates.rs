@@ -6,6 +6,8 @@
 //!
 //! Not here: which columns an aggregate reads (`stage`), groups of many keys (`flow::aggregate`).
 
+mod extremes;
+
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, BinaryArray, RecordBatch, new_null_array};
@@ -59,6 +61,9 @@ impl StageAggregate {
 
     /// What fills it: states or values of any number of groups.
     pub fn accumulator(&self) -> Result<Box<dyn GroupsAccumulator>> {
+        if let Some(extreme) = extremes::of(&self.expr) {
+            return Ok(extreme);
+        }
         if self.expr.groups_accumulator_supported() && !self.forgets_distinct() {
             return self.expr.create_groups_accumulator();
         }

@@ -3,6 +3,8 @@
 use proptest::collection::vec;
 use proptest::option::weighted;
 use proptest::prelude::*;
+use proptest::strategy::ValueTree;
+use proptest::test_runner::TestRunner;
 use tidemill_model::LogId;
 use tidemill_testkit::Rng;
 
@@ -21,7 +23,11 @@ pub fn event() -> impl Strategy<Value = Event> {
     let time = prop_oneof![4 => -60i64..120, 1 => (-6i64..12).prop_map(|t| t * 10)];
     (
         (time, weighted(0.85, key), weighted(0.85, 0..3i32), weighted(0.8, 0..8i64)),
-        (weighted(0.8, 0..256i32), weighted(0.85, text), weighted(0.8, any::<bool>())),
+        (
+            weighted(0.8, prop_oneof![9 => 0..256i32, 1 => 256..261i32]),
+            weighted(0.85, text),
+            weighted(0.8, any::<bool>()),
+        ),
         (weighted(0.8, -3..3i32), weighted(0.8, -500..500i64), weighted(0.8, -2000..2000i64)),
     )
         .prop_map(|((ts, k, g, i), (f, s, b), (d, dec, t))| Event {
@@ -30,7 +36,14 @@ pub fn event() -> impl Strategy<Value = Event> {
             k: k.map(str::to_string),
             g,
             i,
-            f: f.map(|f| f64::from(f) / 4.0),
+            f: f.map(|f| match f {
+                256 => f64::NAN,
+                257 => f64::INFINITY,
+                258 => f64::NEG_INFINITY,
+                259 => -0.0,
+                260 => 0.0,
+                f => f64::from(f) / 4.0,
+            }),
             s: s.map(str::to_string),
             b,
             d,
@@ -47,6 +60,11 @@ pub fn shards(most: usize) -> impl Strategy<Value = Vec<Vec<Event>>> {
         }
         shards
     })
+}
+
+/// Events of each log, the same at each call.
+pub fn always_the_same(most: usize) -> Vec<Vec<Event>> {
+    shards(most).new_tree(&mut TestRunner::deterministic()).unwrap().current()
 }
 
 /// Windows of every kind, small and odd.

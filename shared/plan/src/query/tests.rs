@@ -203,6 +203,29 @@ fn partial_states_are_what_they_declare() {
     assert_eq!(states[0].data_type(), declared[0].data_type());
 }
 
+/// The engine's MAX kept NaN or a number, whichever came last, and made −∞ the least finite number.
+#[test]
+fn extremes_of_floats_do_not_depend_on_the_order_of_rows() {
+    use arrow::array::{ArrayRef, AsArray, Float64Array};
+    use arrow::datatypes::Float64Type;
+    let query = planned(
+        "SELECT window_end, MAX(x) AS most, MIN(x) AS least FROM TUMBLE(s, ts, INTERVAL '1' DAY) GROUP BY window_end",
+    );
+    let of = |index: usize, values: [f64; 2]| {
+        let mut accumulator = query.stages[0].aggregates[index].accumulator().unwrap();
+        let values: ArrayRef = Arc::new(Float64Array::from(values.to_vec()));
+        accumulator.update_batch(&[values], &[0, 0], None, 1).unwrap();
+        let value = accumulator.evaluate(datafusion::logical_expr::EmitTo::All).unwrap();
+        value.as_primitive::<Float64Type>().value(0)
+    };
+    for values in [[1.0, f64::NAN], [f64::NAN, 1.0]] {
+        assert!(of(0, values).is_nan());
+        assert_eq!(of(1, values), 1.0);
+    }
+    assert_eq!(of(0, [f64::NEG_INFINITY; 2]), f64::NEG_INFINITY);
+    assert_eq!(of(1, [f64::INFINITY; 2]), f64::INFINITY);
+}
+
 /// Rows for a slot: keys a, b, c with values 4, 5, 6.
 fn three_rows(slot: &crate::Slot) -> arrow::array::RecordBatch {
     use arrow::array::{ArrayRef, Float64Array, Int64Array, StringArray, UInt32Array};

@@ -4,12 +4,10 @@ use properties::cases::{self, Case};
 use properties::flow::Flow;
 use properties::oracle;
 use properties::pipeline::try_plan;
-use properties::random::{Ticking, shards, way};
+use properties::random::{Ticking, always_the_same, way};
 use properties::rows::{Rows, types};
 use properties::script::Script;
 use properties::windows::{Spelling, Windows};
-use proptest::strategy::{Strategy, ValueTree};
-use proptest::test_runner::TestRunner;
 
 const SHAPES: [Windows; 9] = [
     Windows::Tumble { size: 20, offset: 0 },
@@ -24,9 +22,8 @@ const SHAPES: [Windows; 9] = [
 ];
 
 /// The same script each time.
-fn script(ticking: Ticking) -> Script {
-    let shards = shards(40).new_tree(&mut TestRunner::deterministic()).unwrap().current();
-    way(&shards, 17, ticking)
+fn script() -> Script {
+    way(&always_the_same(40), 17, Ticking::OnTime)
 }
 
 /// What is different from the oracle's answer, if anything is.
@@ -49,8 +46,8 @@ fn check(case: &Case, windows: Windows, script: &Script, spelling: Spelling) -> 
 }
 
 /// Tries the cases of every fourth number from `part` on, on two shapes each.
-fn every_fourth(part: usize, ticking: Ticking) {
-    let script = script(ticking);
+fn every_fourth(part: usize) {
+    let script = script();
     let mut wrong = Vec::new();
     for (number, case) in cases::all().iter().enumerate().filter(|(number, _)| number % 4 == part) {
         let shapes: Vec<Windows> =
@@ -71,20 +68,20 @@ fn every_fourth(part: usize, ticking: Ticking) {
 
 #[test]
 fn a_query_answers_what_a_batch_answers_1() {
-    every_fourth(0, Ticking::OnTime);
+    every_fourth(0);
 }
 
 #[test]
 fn a_query_answers_what_a_batch_answers_2() {
-    every_fourth(1, Ticking::OnTime);
+    every_fourth(1);
 }
 
 #[test]
 fn a_query_answers_what_a_batch_answers_3() {
-    every_fourth(2, Ticking::OnTime);
+    every_fourth(2);
 }
 
 #[test]
 fn a_query_answers_what_a_batch_answers_4() {
-    every_fourth(3, Ticking::OnTime);
+    every_fourth(3);
 }

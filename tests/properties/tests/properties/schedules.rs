@@ -1,6 +1,6 @@
 //! How records are cut into batches, how shards take turns and when ticks run does not matter.
 
-use properties::random::{Ticking, shards, way, windows};
+use properties::random::{Ticking, always_the_same, shards, way, windows};
 use properties::rows::{Rows, Tolerance};
 use properties::trial::{Trial, random_cases};
 use properties::windows::{Windows, sessions, sessions_by_tick};
@@ -64,10 +64,8 @@ proptest! {
 fn results_of_an_epoch_are_in_window_order() {
     use arrow::array::AsArray;
     use arrow::datatypes::TimestampMillisecondType;
-    use proptest::strategy::ValueTree;
-    use proptest::test_runner::TestRunner;
 
-    let shards = shards(60).new_tree(&mut TestRunner::deterministic()).unwrap().current();
+    let shards = always_the_same(60);
     let windows = Windows::Hop { slide: 7, size: 20, offset: 0 };
     let mut trial = Trial::new(vec![properties::cases::named("count_all")], windows, 0);
     let outcome = trial.flow.run(&way(&shards, 3, Ticking::OnTime));
