@@ -3,10 +3,12 @@
 //!
 //! # What the world promises the pipeline
 //! The protocol's own assumptions, and nothing more:
-//! 1. A writer stalls for less than half the time that segments live
-//!    ([`INGEST_STALL_MAX_MS`](crate::scenario::INGEST_STALL_MAX_MS)).
-//! 2. Some advance catches up every few hours: no long wait begins before one has. An outage of all
-//!    advances is shorter than what is left of the time that the segments they need live.
+//! 1. A delivery ends, or is killed, in less than half the time that segments live
+//!    ([`DELIVERY_MAX_MS`](crate::scenario::DELIVERY_MAX_MS)): a put that stalls creates a segment
+//!    whose time runs from before the stall.
+//! 2. Some advance catches up every few hours: no long wait begins before one has merged everything
+//!    and no snapshot is due. An outage of all advances is shorter than what is left of the time
+//!    that the segments they need live.
 //! 3. Clocks differ by a bounded skew.
 //! 4. Items go after their time to live and never before, in no order.
 
@@ -17,15 +19,15 @@ use std::sync::Arc;
 use tidemill_codec::decode_checkpoint;
 use tidemill_flow::advance::{AdvanceError, Ticked};
 use tidemill_flow::keys::Keys;
-use tidemill_model::{Checkpoint, Epoch, EventMs, Position, WallMs};
+use tidemill_model::{Checkpoint, Epoch, Position, WallMs};
 use tidemill_testkit::{FaultyStore, RandomFaults, Rng};
 
 use crate::clock::VirtualClock;
 use crate::history::{Ack, History, Stats, Violation, violated};
 use crate::mutant::Mutant;
-use crate::pipelines::{self, Planned};
+use crate::pipelines::{self, Planned, TTL_MS};
 use crate::process::{self, Delivered, Ingest, Polled, Process, Ticker};
-use crate::scenario::{INGEST_STALL_MAX_MS, Scenario};
+use crate::scenario::{DELIVERY_MAX_MS, Scenario};
 use crate::sink::Outbox;
 use crate::source::Sources;
 use crate::store::{Created, Paced, Recorder, TracedFaults, writes};
@@ -68,7 +70,7 @@ pub(crate) struct World {
     advances: Vec<AdvanceProcess>,
     acks: Vec<Ack>,
     nonces: u64,
-    /// When the newest tick began that left nothing to do.
+    /// When the newest tick began that left nothing to do, not even a snapshot.
     caught_up: WallMs,
     /// Until when no advance runs.
     outage_until: WallMs,
@@ -180,17 +182,24 @@ impl World {
         match self.rng.below(1000) {
             0..60 => self.produce(),
             60..90 => self.clock.pass(self.rng.between(1, 20_000)),
-            draw if draw < 90 + self.scenario.long_waits => self.wait_long(),
+            draw if draw < 90 + self.scenario.long_waits => {
+                self.wait_long();
+                self.expire()?;
+            }
             190..210 => self.expire()?,
-            210..215 if self.scenario.crashes > 0 => self.crash_any(),
-            215..217 if self.scenario.long_waits > 50 => self.begin_outage(),
+            210..216 if self.scenario.crashes > 0 => self.crash_any(),
+            216..220 if self.scenario.long_waits > 50 => self.begin_outage(),
             220..550 => {
                 let index = self.rng.index(self.ingests.len());
-                self.run_ingest(index)?;
+                for _ in 0..self.rng.between(1, 4) {
+                    self.run_ingest(index)?;
+                }
             }
             550.. if self.clock.now() >= self.outage_until => {
                 let index = self.rng.index(self.advances.len());
-                self.run_advance(index)?;
+                for _ in 0..self.rng.between(1, 4) {
+                    self.run_advance(index)?;
+                }
             }
             _ => {}
         }
@@ -235,6 +244,8 @@ impl World {
         }
         self.trace.say("world", "no advance runs any more");
         self.advances.iter_mut().for_each(Process::crash);
+        let is_old = |it: &&mut IngestProcess| !it.is_idle() && now.since(it.began) > HOUR_MS;
+        self.ingests.iter_mut().filter(is_old).for_each(Process::crash);
         self.outage_until = now.plus(OUTAGE_MS);
     }
 
@@ -266,20 +277,28 @@ impl World {
         Ok(())
     }
 
+    /// The checkpoint of an epoch; without one, the newest.
+    fn checkpoint(&self, epoch: Option<Epoch>) -> Result<Option<Checkpoint>, Violation> {
+        let pk = Keys::new(&self.planned.pipeline.name).checkpoint();
+        let sk = epoch.map(Keys::epoch);
+        let item = self.recorder.newest(&pk, sk.as_deref());
+        let decode = |item: Created| decode_checkpoint(&item.bytes);
+        item.map(decode).transpose().map_err(|error| Violation(error.to_string()))
+    }
+
+    fn newest(&self) -> Result<Option<Checkpoint>, Violation> {
+        self.checkpoint(None)
+    }
+
     /// How far each log is merged, by the chain as it was made.
     fn progress(&self) -> Result<Vec<LogStands>, Violation> {
         let keys = Keys::new(&self.planned.pipeline.name);
-        let chain = keys.checkpoint();
-        let decode = |item: Created| {
-            decode_checkpoint(&item.bytes).map_err(|error| Violation(error.to_string()))
-        };
-        let newest = self.recorder.newest(&chain, None).map(decode).transpose()?;
+        let newest = self.newest()?;
         let snapshot = newest.as_ref().and_then(|newest| newest.snapshot.as_ref());
-        let before = snapshot.and_then(|snapshot| {
-            let sk = Keys::epoch(Epoch(snapshot.epoch.0.checked_sub(1)?));
-            self.recorder.newest(&chain, Some(&sk))
-        });
-        let before = before.map(decode).transpose()?;
+        let before = match snapshot.and_then(|snapshot| snapshot.epoch.0.checked_sub(1)) {
+            Some(epoch) => self.checkpoint(Some(Epoch(epoch)))?,
+            None => None,
+        };
         let logs = self.sources.logs().into_iter().map(|(log, start)| {
             let at = |checkpoint: &Option<Checkpoint>| {
                 let progress = checkpoint.as_ref().and_then(|it| it.logs.get(&log));
@@ -288,13 +307,6 @@ impl World {
             LogStands { pk: keys.log(&log), merged: at(&newest), needed: at(&before) }
         });
         Ok(logs.collect())
-    }
-
-    /// The newest watermark, as an ingest process may know it.
-    fn watermark(&self) -> Option<EventMs> {
-        let keys = Keys::new(&self.planned.pipeline.name);
-        let item = self.recorder.newest(&keys.checkpoint(), None)?;
-        decode_checkpoint(&item.bytes).ok()?.watermark
     }
 
     fn crash_any(&mut self) {
@@ -318,6 +330,11 @@ impl World {
     fn resume_some(&mut self) {
         let now = self.clock.now();
         for process in &mut self.ingests {
+            if !process.is_idle() && now.since(process.began) >= DELIVERY_MAX_MS {
+                self.trace.say(&process.name, "is killed: it took too long");
+                self.stats.crashes += 1;
+                process.crash();
+            }
             if process.stalled_until.is_some_and(|until| until <= now) {
                 self.trace.say(&process.name, "goes on");
                 process.resume();
@@ -345,7 +362,8 @@ impl World {
             if self.scenario.mutant == Some(Mutant::EarlyAck) {
                 self.commit(shard, to);
             }
-            let seen = if self.rng.chance(50) { self.watermark() } else { None };
+            let knows = self.rng.chance(50);
+            let seen = self.newest()?.filter(|_| knows).and_then(|newest| newest.watermark);
             let process = &mut self.ingests[index];
             let ingest = match process.warm.take() {
                 Some(warm) => warm,
@@ -374,7 +392,7 @@ impl World {
             Polled::Stalled(call) => {
                 let ms = match self.rng.chance(50) {
                     true => self.rng.between(1000, 20 * 60_000),
-                    false => self.rng.between(1000, INGEST_STALL_MAX_MS),
+                    false => self.rng.between(1000, DELIVERY_MAX_MS),
                 };
                 process.stalled_until = Some(self.clock.now().plus(ms));
                 let what = format_args!("stalls for {} s in call {}", ms / 1000, call.number);
@@ -459,7 +477,7 @@ impl World {
                 self.stats.stalls += 1;
             }
             Polled::Done(None) => self.trace.say(&process.name, "could not register the logs"),
-            Polled::Done(Some(Ok(ticked))) => self.ticked(index, &ticked),
+            Polled::Done(Some(Ok(ticked))) => self.ticked(index, &ticked)?,
             Polled::Done(Some(Err(error))) if error.is_transient() => {
                 self.trace.say(&process.name, error);
             }
@@ -468,7 +486,7 @@ impl World {
         Ok(())
     }
 
-    fn ticked(&mut self, index: usize, ticked: &Ticked) {
+    fn ticked(&mut self, index: usize, ticked: &Ticked) -> Result<(), Violation> {
         let name = &self.advances[index].name;
         let Ticked { epoch, recovered, lost, segments, windows, late, watermark, .. } = ticked;
         let held_by = ticked.held_by.as_ref().map(ToString::to_string);
@@ -483,8 +501,12 @@ impl World {
         self.stats.recovered += u64::from(recovered.is_some());
         self.stats.snapshots += u64::from(ticked.snapshot);
         self.finished = ticked.finished;
-        if !ticked.behind {
-            self.caught_up = self.caught_up.max(self.advances[index].began);
+        let began = self.advances[index].began;
+        let oldest = self.newest()?.and_then(|newest| newest.oldest_since_snapshot);
+        let is_snapshot_due = oldest.is_some_and(|oldest| began.since(oldest) > TTL_MS / 4);
+        if !ticked.behind && !is_snapshot_due {
+            self.caught_up = self.caught_up.max(began);
         }
+        Ok(())
     }
 }
