@@ -19,6 +19,19 @@ fn check_shows_every_mistake_at_once() {
 }
 
 #[test]
+fn check_shows_mistakes_of_the_sql_beside_those_of_the_file() {
+    let broken = PIPELINE.replace("SUM(value)", "SUM(valeu)") + "late = \"never\"\n";
+    let workspace = Workspace::with_pipeline(&broken);
+    workspace
+        .tidemill(&["check", "pipeline.toml"])
+        .failed(1, &["never", "valeu", "its SQL has some too"]);
+    // With the stream in doubt, what is said of the SQL could be wrong.
+    let workspace = Workspace::with_pipeline(&broken.replace("\"bigint\"", "\"biginteger\""));
+    let ran = workspace.tidemill(&["check", "pipeline.toml"]).failed(1, &["never", "biginteger"]);
+    assert!(!ran.stderr.contains("valeu`"), "{}", ran.stderr);
+}
+
+#[test]
 fn check_points_into_the_sql() {
     let workspace = Workspace::with_pipeline(&PIPELINE.replace("SUM(value)", "SUM(valeu)"));
     workspace.tidemill(&["check", "pipeline.toml"]).failed(1, &["valeu", "pipeline.toml:13"]);

@@ -10,7 +10,7 @@ use miette::{
     Diagnostic, LabeledSpan, MietteError, MietteSpanContents, SourceCode, SourceSpan, SpanContents,
 };
 
-use crate::{Query, SourceFile};
+use crate::{Pipeline, Query, SourceFile};
 
 /// Codes of the mistakes that this crate finds.
 pub mod code {
@@ -180,6 +180,7 @@ impl Diagnostic for PipelineError {
 pub struct PipelineErrors {
     file_name: String,
     errors: Vec<PipelineError>,
+    rest: Option<Box<Pipeline>>,
 }
 
 impl PipelineErrors {
@@ -187,7 +188,19 @@ impl PipelineErrors {
     pub fn new(file: &SourceFile, errors: Vec<PipelineError>) -> PipelineErrors {
         let mut errors: Vec<_> = errors.into_iter().map(|error| error.in_file(file)).collect();
         errors.sort_by_key(|error| error.place().map(|bytes| bytes.start));
-        PipelineErrors { file_name: file.name.clone(), errors }
+        PipelineErrors { file_name: file.name.clone(), errors, rest: None }
+    }
+
+    /// With what could be read all the same.
+    pub(crate) fn with_rest(mut self, rest: Option<Pipeline>) -> PipelineErrors {
+        self.rest = rest.map(Box::new);
+        self
+    }
+
+    /// The pipeline as far as it could be read, when nothing is wrong with its streams and tables:
+    /// good for finding mistakes in its SQL, and for nothing else.
+    pub fn rest(&self) -> Option<&Pipeline> {
+        self.rest.as_deref()
     }
 
     /// Each of them.

@@ -48,8 +48,22 @@ pub fn parse(
         .map(|raw| check::check(raw, &file, base_dir, &mut errors));
     match checked {
         Some(pipeline) if errors.is_empty() => Ok(pipeline),
-        _ => Err(PipelineErrors::new(&file, errors)),
+        checked => {
+            let rest = checked.filter(|_| errors.iter().all(|error| spares_sources(text, error)));
+            Err(PipelineErrors::new(&file, errors).with_rest(rest))
+        }
     }
+}
+
+/// Whether a mistake lies in a section that is no stream's and no table's, so that SQL can still be
+/// checked against those.
+fn spares_sources(text: &str, error: &PipelineError) -> bool {
+    let Some(before) = error.place().and_then(|place| text.get(..place.end)) else { return false };
+    let section = before.lines().rev().find(|line| line.trim_start().starts_with('['));
+    section.is_some_and(|line| {
+        let name = line.trim_start().trim_start_matches(['[', ' ']);
+        name.starts_with("queries") || name.starts_with("sinks") || name.starts_with("state")
+    })
 }
 
 /// Reads and checks the pipeline file at `path`; its folder is the base of its tables' files.

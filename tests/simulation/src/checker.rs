@@ -77,7 +77,7 @@ fn keys(history: &History) -> Keys {
 }
 
 fn unreadable(error: impl std::fmt::Display) -> Violation {
-    Violation(format!("a stored item cannot be read: {error}"))
+    Violation::Broken(format!("a stored item cannot be read: {error}"))
 }
 
 impl Meaning {

@@ -12,12 +12,18 @@ use crate::trace::Trace;
 
 /// What went wrong.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{0}")]
-pub struct Violation(pub String);
+pub enum Violation {
+    /// A promise is broken, and the pipeline noticed nothing.
+    #[error("{0}")]
+    Broken(String),
+    /// The pipeline stopped by itself, and says why.
+    #[error("{0}")]
+    Stopped(String),
+}
 
 /// A violation with a formatted text, returned at once.
 macro_rules! violated {
-    ($($text:tt)*) => { return Err($crate::history::Violation(format!($($text)*))) };
+    ($($text:tt)*) => { return Err($crate::history::Violation::Broken(format!($($text)*))) };
 }
 pub(crate) use violated;
 

@@ -21,11 +21,15 @@ pub enum Mutant {
     LostLine,
     /// A sink changes a row that it gets for the second time.
     ChangedRow,
+    /// A sink changes every row, each time in the same way.
+    WrongRow,
+    /// Clocks differ by more than events may be out of order.
+    WildClocks,
 }
 
 impl Mutant {
     /// All of them.
-    pub const ALL: [Mutant; 9] = [
+    pub const ALL: [Mutant; 11] = [
         Mutant::NewPositions,
         Mutant::EarlyAck,
         Mutant::LostSegment,
@@ -35,5 +39,7 @@ impl Mutant {
         Mutant::FalselyDrained,
         Mutant::LostLine,
         Mutant::ChangedRow,
+        Mutant::WrongRow,
+        Mutant::WildClocks,
     ];
 }

@@ -122,7 +122,7 @@ fn text(queries: &[Meaning]) -> String {
 }
 
 fn planned(queries: Vec<Meaning>) -> Result<Planned, Violation> {
-    let wrong = |error: &dyn std::fmt::Debug| Violation(format!("no pipeline: {error:?}"));
+    let wrong = |error: &dyn std::fmt::Debug| Violation::Broken(format!("no pipeline: {error:?}"));
     let text = text(&queries);
     let pipeline = tidemill_pipeline::parse("simulated.toml", &text, Path::new("."), &|_| None)
         .map_err(|errors| wrong(&errors))?;

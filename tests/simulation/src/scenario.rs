@@ -4,9 +4,9 @@ use tidemill_testkit::Rng;
 
 use crate::mutant::Mutant;
 
-/// The longest that one call of an ingest process stalls, milliseconds: less than half the
-/// segments' time to live, which is what the protocol asks of writers.
-pub(crate) const INGEST_STALL_MAX_MS: i64 = 10 * 3_600_000;
+/// The longest that one delivery takes, milliseconds: less than half the segments' time to live,
+/// which is what the protocol asks of writers.
+pub(crate) const DELIVERY_MAX_MS: i64 = 11 * 3_600_000;
 
 /// The surroundings of one history.
 pub(crate) struct Scenario {
@@ -66,20 +66,23 @@ impl Scenario {
             orderly: rng.chance(40),
             out_of_orderness_ms,
             idle_after_ms: one_of(&mut rng, &[1000, 20_000, 300_000]),
-            skew_max_ms: out_of_orderness_ms / 4,
+            skew_max_ms: match mutant {
+                Some(Mutant::WildClocks) => 3_600_000,
+                _ => out_of_orderness_ms / 4,
+            },
             shift_ms: one_of(&mut rng, &[0, 0, 365 * 86_400_000, 60 * 365 * 86_400_000]),
             segment_bytes_max: one_of(&mut rng, &[4096, 8192, 1 << 20]) as usize,
             results_max: one_of(&mut rng, &[1, 10, 100_000]) as usize,
             tick_bytes_max: one_of(&mut rng, &[1, 20_000, 1 << 20]) as usize,
             snapshot_after_bytes: one_of(&mut rng, &[1, 20_000, 1 << 20]) as u64,
-            lost: percent(&mut rng, 2) as u64,
-            vanished: percent(&mut rng, 2) as u64,
-            refused: percent(&mut rng, 2) as u64,
-            crashes: percent(&mut rng, 1) as u64,
+            lost: percent(&mut rng, 3) as u64,
+            vanished: percent(&mut rng, 3) as u64,
+            refused: percent(&mut rng, 3) as u64,
+            crashes: percent(&mut rng, 2) as u64,
             stalls: percent(&mut rng, 12) as u64,
             sink_failures: percent(&mut rng, 4) as u64,
             long_waits: one_of(&mut rng, &[0, 5, 90]) as u64,
-            steps: rng.between(200, 900) as u64,
+            steps: rng.between(200, 800) as u64,
             rng,
         }
     }

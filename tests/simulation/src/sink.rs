@@ -96,8 +96,9 @@ impl Outbox {
         let mutant = state.mutant;
         match mutant {
             Some(Mutant::LostLine) if state.rng.chance(5) => return Ok(()),
-            Some(Mutant::ChangedRow) => {
+            Some(Mutant::ChangedRow | Mutant::WrongRow) => {
                 let again = state.delivered.iter().any(|it| it.id == line.id);
+                let again = again || mutant == Some(Mutant::WrongRow);
                 if let Content::Result { row, .. } = &mut line.content {
                     row.total += i64::from(again);
                 }

@@ -4,10 +4,10 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::env;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
 
-use simulation::{Mutant, Run, Stats, run};
+use simulation::{Mutant, Run, Stats, Violation, run};
 
 /// Histories that a usual test run plays.
 const SEEDS: u64 = 300;
@@ -41,7 +41,7 @@ fn play(seeds: u64, mutant: Option<Mutant>, each: impl Fn(u64, &Run) -> bool + S
                         break;
                     }
                     let run = run(seed, mutant);
-                    sum.lock().unwrap().add(&run.stats);
+                    sum.lock().unwrap_or_else(PoisonError::into_inner).add(&run.stats);
                     if !each(seed, &run) {
                         next.store(seeds, Ordering::Relaxed);
                     }
@@ -49,7 +49,7 @@ fn play(seeds: u64, mutant: Option<Mutant>, each: impl Fn(u64, &Run) -> bool + S
             });
         }
     });
-    sum.into_inner().unwrap()
+    sum.into_inner().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[test]
@@ -92,21 +92,28 @@ fn every_record_counts_once_whatever_fails() {
     assert!(seeds < SEEDS || stats.never().is_empty(), "never happened: {:?}", stats.never());
 }
 
+/// The pipeline itself notices some broken promises, by its guards, and stops. Here the checker must
+/// notice each of them, in a history in which the pipeline went on to the end.
 #[test]
 fn a_world_that_breaks_a_promise_is_found_out() {
     if is_asked() {
         return;
     }
     for mutant in Mutant::ALL {
-        let found = Mutex::new(None);
-        play(SEEDS, Some(mutant), |seed, run| {
-            if let Some(violation) = &run.violation {
-                found.lock().unwrap().get_or_insert((seed, violation.clone()));
+        let (found, stopped) = (Mutex::new(None), AtomicU64::new(0));
+        play(SEEDS, Some(mutant), |seed, run| match &run.violation {
+            Some(Violation::Broken(what)) => {
+                found.lock().unwrap().get_or_insert((seed, what.clone()));
+                false
             }
-            run.violation.is_none()
+            Some(Violation::Stopped(_)) => stopped.fetch_add(1, Ordering::Relaxed) < SEEDS,
+            None => true,
         });
+        let stopped = stopped.into_inner();
         match found.into_inner().unwrap() {
-            Some((seed, violation)) => println!("{mutant:?}: seed {seed}: {violation}"),
+            Some((seed, what)) => {
+                println!("{mutant:?}: the pipeline stopped {stopped} times; seed {seed}: {what}");
+            }
             None => panic!("{mutant:?} was not found out in {SEEDS} seeds"),
         }
     }

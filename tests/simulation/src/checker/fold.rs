@@ -89,8 +89,14 @@ fn merged(
     events
 }
 
+/// Whether nothing that is on time at `watermark` can lie in the window any more. A window ends
+/// before its end, but an event at a session's end joins it.
 fn is_closed(query: &Meaning, end: i64, watermark: Option<EventMs>) -> bool {
-    watermark.is_some_and(|watermark| end + query.grace <= watermark.0)
+    let last = match query.windows {
+        Windows::Session { .. } => end,
+        _ => end - 1,
+    };
+    watermark.is_some_and(|watermark| last + query.grace < watermark.0)
 }
 
 impl Open {

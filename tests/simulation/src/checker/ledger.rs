@@ -84,7 +84,7 @@ fn record<'a>(
 ) -> Result<&'a Record, Violation> {
     let shard = evidence.history.shards.iter().find(|shard| shard.log == *log);
     let found = shard.and_then(|it| it.records.iter().find(|it| it.position == position));
-    found.ok_or_else(|| Violation(format!("there is no record at {position:?} of {log}")))
+    found.ok_or_else(|| Violation::Broken(format!("there is no record at {position:?} of {log}")))
 }
 
 /// The events that a query counts, as (key, value, time).

@@ -55,7 +55,7 @@ impl Ticker {
             tick_bytes_max: scenario.tick_bytes_max,
             snapshot_after_bytes: scenario.snapshot_after_bytes,
         };
-        let wrong = |error: &dyn std::fmt::Display| Violation(error.to_string());
+        let wrong = |error: &dyn std::fmt::Display| Violation::Broken(error.to_string());
         let emit = emit(planned, scenario, outbox).map_err(|error| wrong(&error))?;
         let open = State::new(&planned.plan).map_err(|error| wrong(&error))?;
         let source = Arc::new(sources.clone());

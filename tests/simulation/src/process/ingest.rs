@@ -60,13 +60,14 @@ impl Ingest {
         let mut decoders = BTreeMap::new();
         for (name, stream) in &planned.pipeline.streams {
             let decoder =
-                Decoder::new(stream, None).map_err(|error| Violation(error.to_string()))?;
+                Decoder::new(stream, None).map_err(|error| Violation::Broken(error.to_string()))?;
             decoders.insert(name.clone(), decoder);
         }
         Ok(Ingest {
             registry: Registry::new(Arc::clone(&store), keys.clone()),
             appender: Appender::new(store, keys, settings),
-            combiner: Combiner::new(&planned.plan).map_err(|error| Violation(error.to_string()))?,
+            combiner: Combiner::new(&planned.plan)
+                .map_err(|error| Violation::Broken(error.to_string()))?,
             decoders,
             unregistered: logs,
             clock: Box::new(clock.skewed(skew_ms)),
