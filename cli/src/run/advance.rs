@@ -14,7 +14,7 @@ use crate::problem::Problem;
 
 /// Segment bytes that one tick merges. Far less than a tick may: what a kill costs is at most one
 /// tick's work, and results come in a steady flow.
-pub(crate) const TICK_BYTES: usize = 4 * 1024 * 1024;
+pub(crate) const TICK_BYTES: usize = 2 * 1024 * 1024;
 /// Result rows that one epoch emits, unless one window has more.
 const TICK_RESULTS: usize = 50_000;
 /// Pause after a tick that left nothing to do at once.

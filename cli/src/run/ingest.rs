@@ -29,7 +29,7 @@ use crate::clock;
 use crate::problem::Problem;
 
 /// Blocks that wait for one worker.
-pub(crate) const BLOCKS_QUEUED: usize = 8;
+pub(crate) const BLOCKS_QUEUED: usize = 4;
 /// How often an idle worker looks whether the run ends.
 const LOOK_AGAIN: Duration = Duration::from_millis(50);
 /// Tries of one append while the store does not answer.
