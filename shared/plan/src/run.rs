@@ -27,7 +27,13 @@ pub struct Runner {
     keeps_tables: bool,
     /// Some node hands rows from task to task, which needs a runtime.
     needs_runtime: bool,
+    /// Runs since the plan was reset.
+    runs: u32,
 }
+
+/// Runs after which also a plan that keeps tables is reset: every node notes measurements of each
+/// run, and would keep those of all runs.
+const RUNS_MAX: u32 = 1000;
 
 impl Runner {
     pub(crate) fn new(state: &SessionState, plan: &LogicalPlan) -> Result<Runner> {
@@ -40,7 +46,7 @@ impl Runner {
                 || node.is::<SortPreservingMergeExec>();
             Ok(TreeNodeRecursion::Continue)
         })?;
-        Ok(Runner { plan, context: state.task_ctx(), keeps_tables, needs_runtime })
+        Ok(Runner { plan, context: state.task_ctx(), keeps_tables, needs_runtime, runs: 0 })
     }
 
     /// Runs the plan over what `feed` gives for each slot (`None`: no rows).
@@ -48,8 +54,10 @@ impl Runner {
         &mut self,
         mut feed: impl FnMut(&Slot) -> Result<Option<RecordBatch>>,
     ) -> Result<Vec<RecordBatch>> {
-        if !self.keeps_tables {
+        self.runs += 1;
+        if !self.keeps_tables || self.runs > RUNS_MAX {
             self.plan = reset_plan_states(Arc::clone(&self.plan))?;
+            self.runs = 1;
         }
         self.plan.apply(|node| {
             if let Some(slot) = node.downcast_ref::<Slot>() {
@@ -66,6 +74,18 @@ impl Runner {
             Ok(TreeNodeRecursion::Continue)
         })?;
         Ok(batches.into_iter().flatten().filter(|batch| batch.num_rows() > 0).collect())
+    }
+
+    /// How many measurements the nodes hold.
+    #[cfg(test)]
+    pub(crate) fn measurements(&self) -> usize {
+        let mut count = 0;
+        let counted = self.plan.apply(|node| {
+            count += node.metrics().map_or(0, |metrics| metrics.iter().count());
+            Ok(TreeNodeRecursion::Continue)
+        });
+        debug_assert!(counted.is_ok());
+        count
     }
 
     /// The plan as text.

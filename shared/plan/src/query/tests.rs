@@ -276,3 +276,22 @@ fn a_lower_plan_gives_the_same_rows_each_time_it_runs() {
         assert!(nothing.is_empty(), "rows of an earlier run came again: {from}");
     }
 }
+
+/// Each run of a plan left its measurements in every node, for ever.
+#[test]
+fn a_plan_that_runs_for_long_does_not_grow() {
+    let query = planned(
+        "SELECT n.name, window_end, SUM(e.v) AS t FROM TUMBLE(s, ts, INTERVAL '1' DAY) e JOIN names n ON n.k = e.k GROUP BY n.name, window_end",
+    );
+    let mut runner = query.lower(0).unwrap();
+    let mut of_one_run = 0;
+    for run in 0..1500 {
+        if run == 1 {
+            of_one_run = runner.measurements();
+        }
+        let batches = runner.run(|slot| Ok(Some(three_rows(slot)))).unwrap();
+        assert_eq!(batches.iter().map(|batch| batch.num_rows()).sum::<usize>(), 2);
+    }
+    let held = runner.measurements();
+    assert!(held <= 1000 * of_one_run, "{held} of {of_one_run} each");
+}
