@@ -252,11 +252,7 @@ fn slice_rows(stage: &Stage, placed: &Placed, rows: &RecordBatch) -> Result<Reco
     }
     let mut order: Vec<u32> = (0..starts.len() as u32).collect();
     order.sort_by_key(|row| starts.value(*row as usize));
-    choose_sorted(&partial, order)
-}
-
-fn choose_sorted(batch: &RecordBatch, order: Vec<u32>) -> Result<RecordBatch> {
-    Ok(take_record_batch(batch, &UInt32Array::from(order))?)
+    Ok(take_record_batch(&partial, &UInt32Array::from(order))?)
 }
 
 /// Partial rows per (keys, stretch of events at most a gap apart).

@@ -7,8 +7,8 @@ use std::ops::Range;
 
 use datafusion::common::{DataFusionError, Span};
 use datafusion::sql::sqlparser::tokenizer::{Location, Span as TokenSpan};
-use miette::{Diagnostic, LabeledSpan, NamedSource, SourceCode};
-use tidemill_pipeline::{Query, SourceFile};
+use miette::Diagnostic;
+use tidemill_pipeline::{PipelineError, Query, SourceFile};
 
 /// What a query may not do, before it is known where the query stands in its file.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -135,69 +135,21 @@ fn byte_at(sql: &str, (line, column): (u64, u64)) -> Option<usize> {
     Some(start + within)
 }
 
-/// One thing that is wrong with one query.
-#[derive(Debug, thiserror::Error)]
-#[error("{message}")]
-pub struct PlanError {
-    code: &'static str,
-    message: String,
-    help: Option<String>,
-    file: NamedSource<String>,
-    label: LabeledSpan,
-}
-
-impl PlanError {
-    pub(crate) fn new(refusal: Refusal, file: &SourceFile, query: &Query) -> PlanError {
-        let bytes = &query.sql_at.bytes;
-        let place = |at: usize| bytes.get(at).or(bytes.last()).copied();
-        let in_file = refusal
-            .at
-            .and_then(|at| Some(place(at.start)?..place(at.end)?))
-            .unwrap_or_else(|| query.sql_at.value.clone());
-        PlanError::at(refusal.code, refusal.message, refusal.help, file, in_file)
-            .with_query(&query.name)
-    }
-
-    /// An error about `range` of the pipeline file.
-    pub(crate) fn at(
-        code: &'static str,
-        message: String,
-        help: Option<String>,
-        file: &SourceFile,
-        range: Range<usize>,
-    ) -> PlanError {
-        let end = range.end.min(file.text.len());
-        let start = range.start.min(end);
-        PlanError {
-            code,
-            message,
-            help,
-            file: NamedSource::new(&file.name, file.text.to_string()).with_language("TOML"),
-            label: LabeledSpan::at(start..end, "here"),
+impl Refusal {
+    /// The refusal as a mistake of the pipeline file, at its place in the query's SQL, or at all of
+    /// it.
+    pub(crate) fn into_mistake(self, file: &SourceFile, query: &Query) -> PipelineError {
+        let message = format!("query `{}`: {}", query.name, self.message);
+        let mistake = PipelineError::new(self.code, message);
+        let mistake = match self.at {
+            Some(at) => mistake.in_sql(query, at, "here"),
+            None => mistake.at(query.sql_at.value.clone(), "here"),
+        };
+        match self.help {
+            Some(help) => mistake.help(help),
+            None => mistake,
         }
-    }
-
-    fn with_query(mut self, query: &str) -> PlanError {
-        self.message = format!("query `{query}`: {}", self.message);
-        self
-    }
-}
-
-impl Diagnostic for PlanError {
-    fn code<'a>(&'a self) -> Option<Box<dyn std::fmt::Display + 'a>> {
-        Some(Box::new(self.code))
-    }
-
-    fn help<'a>(&'a self) -> Option<Box<dyn std::fmt::Display + 'a>> {
-        self.help.as_ref().map(|help| Box::new(help) as Box<dyn std::fmt::Display>)
-    }
-
-    fn source_code(&self) -> Option<&dyn SourceCode> {
-        Some(&self.file)
-    }
-
-    fn labels(&self) -> Option<Box<dyn Iterator<Item = LabeledSpan> + '_>> {
-        Some(Box::new(std::iter::once(self.label.clone())))
+        .in_file(file)
     }
 }
 
@@ -207,7 +159,7 @@ impl Diagnostic for PlanError {
 pub struct PlanErrors {
     /// The errors, in the order of the queries' names.
     #[related]
-    pub errors: Vec<PlanError>,
+    pub errors: Vec<PipelineError>,
 }
 
 #[cfg(test)]

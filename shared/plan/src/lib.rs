@@ -34,7 +34,7 @@ mod windowed;
 
 pub use aggregates::StageAggregate;
 pub use engine::Functions;
-pub use error::{PlanError, PlanErrors};
+pub use error::PlanErrors;
 pub use explain::explain;
 pub use functions::CheckpointTime;
 pub use leaf::{Feed, ORDER, ROW, Slot, WINDOW_END, WINDOW_START};

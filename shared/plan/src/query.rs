@@ -10,11 +10,11 @@ use datafusion::execution::session_state::SessionState;
 use datafusion::logical_expr::LogicalPlan;
 use datafusion::sql::parser::Statement;
 use tidemill_model::{Fingerprint, WindowShape};
-use tidemill_pipeline::{Late, Pipeline, Query, Stream};
+use tidemill_pipeline::{Late, Pipeline, PipelineError, Query, Stream};
 use xxhash_rust::xxh3::xxh3_128;
 
 use crate::engine::{self, Functions};
-use crate::error::{PlanError, PlanErrors, Refusal};
+use crate::error::{PlanErrors, Refusal};
 use crate::functions::CheckpointTime;
 use crate::lineage::any_node;
 use crate::run::Runner;
@@ -96,13 +96,15 @@ pub fn plan_with(
         });
         match read {
             Ok(read) => drop(static_tables.insert(table.name.clone(), read)),
-            Err(reason) => errors.push(PlanError::at(
-                "plan::table",
-                format!("table `{}` cannot be read: {reason}", table.name),
-                Some("mend the file, or declare its columns = { … }".to_string()),
-                &pipeline.file,
-                table.span.clone(),
-            )),
+            Err(reason) => errors.push(
+                PipelineError::new(
+                    "plan::table",
+                    format!("table `{}` cannot be read: {reason}", table.name),
+                )
+                .at(table.span.clone(), "here")
+                .help("mend the file, or declare its columns = { … }")
+                .in_file(&pipeline.file),
+            ),
         }
     }
     for stream in pipeline.streams.values() {
@@ -114,7 +116,7 @@ pub fn plan_with(
     for query in pipeline.queries.values() {
         match plan_query(&context, &streams, &static_tables, query) {
             Ok(planned) => queries.push(Arc::new(planned)),
-            Err(refusal) => errors.push(PlanError::new(refusal, &pipeline.file, query)),
+            Err(refusal) => errors.push(refusal.into_mistake(&pipeline.file, query)),
         }
     }
     if errors.is_empty() { Ok(PipelinePlan { queries, time }) } else { Err(PlanErrors { errors }) }

@@ -200,11 +200,7 @@ fn check_expressions(plan: &LogicalPlan) -> Result<()> {
             if let Some(subquery) = subquery_of(part)
                 && reads_stream(subquery)
             {
-                return Err(Refusal::new(
-                    "plan::subquery",
-                    "a subquery over a stream inside an expression cannot run",
-                )
-                .help("aggregate it over the same windows in FROM and join ON window_start, window_end")
+                return Err(refuse_subquery()
                 .into_engine());
             }
             Ok(TreeNodeRecursion::Continue)
@@ -221,6 +217,12 @@ pub(crate) fn subquery_of(expr: &Expr) -> Option<&LogicalPlan> {
         Expr::Exists(it) => Some(&it.subquery.subquery),
         _ => None,
     }
+}
+
+/// Why a subquery over a stream is refused.
+pub(crate) fn refuse_subquery() -> Refusal {
+    Refusal::new("plan::subquery", "a subquery over a stream inside an expression cannot run")
+        .help("aggregate it over the same windows in FROM and join ON window_start, window_end")
 }
 
 /// Why a volatile function is refused.

@@ -101,12 +101,7 @@ impl Cut {
         for expr in plan.expressions() {
             let over_stream = |part: &Expr| rows::subquery_of(part).is_some_and(rows::reads_stream);
             if any_part(&expr, over_stream) {
-                return Err(Refusal::new(
-                    "plan::subquery",
-                    "a subquery over a stream inside an expression cannot run",
-                )
-                .help("aggregate it over the same windows in FROM and join ON window_start, window_end")
-                .into_engine());
+                return Err(rows::refuse_subquery().into_engine());
             }
         }
         match plan {

@@ -194,7 +194,7 @@ impl Groups {
         let listed = grouping_set_to_exprlist(grouping)?;
         let mut keys = Vec::new();
         let mut output = Vec::new();
-        for expr in listed.iter().take(listed.len()) {
+        for expr in &listed {
             let window = window_column(&aggregate.input, expr);
             output.push(match window {
                 Some(column) => column,

@@ -394,7 +394,7 @@ fn check((sql, code, at): &Refused) -> Option<String> {
     let [error] = errors.errors.as_slice() else {
         return Some(format!("has {} errors", errors.errors.len()));
     };
-    let said = error.code().map(|code| code.to_string()).unwrap_or_default();
+    let said = error.code().to_string();
     if said != *code {
         return Some(format!("is refused as {said}: {error}"));
     }
@@ -457,7 +457,6 @@ fn every_query_s_mistake_is_told() {
     let queries =
         [query("a", "SELECT 1 AS x"), query("b", "SELECT k FROM events"), query("c", "SELECT")];
     let errors = try_plan(&queries).err().unwrap();
-    let codes: Vec<String> =
-        errors.errors.iter().map(|it| it.code().unwrap().to_string()).collect();
+    let codes: Vec<String> = errors.errors.iter().map(|it| it.code().to_string()).collect();
     assert_eq!(codes, ["plan::no_stream", "plan::no_aggregate", "plan::sql::syntax"]);
 }
