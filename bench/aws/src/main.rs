@@ -1,0 +1,3 @@
+//! Cost and speed on DynamoDB Local.
+
+fn main() {}

@@ -1,0 +1,3 @@
+//! The advance function.
+
+fn main() {}

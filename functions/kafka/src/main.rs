@@ -1,0 +1,3 @@
+//! The kafka function.
+
+fn main() {}

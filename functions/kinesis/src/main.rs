@@ -1,0 +1,3 @@
+//! The kinesis function.
+
+fn main() {}

@@ -1,0 +1,1 @@
+//! AWS ports: the only crate that names an SDK type.
