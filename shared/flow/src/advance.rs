@@ -145,7 +145,14 @@ impl Advance {
             if let Some(orphan) = &draft.snapshot {
                 snapshot::expire_chunks(&self.chain, orphan, expire_at).await;
             }
-            return Ok(Ticked { recovered, lost: true, behind: true, ..Ticked::default() });
+            let unmerged_bytes = ticked.unmerged_bytes;
+            return Ok(Ticked {
+                recovered,
+                lost: true,
+                behind: true,
+                unmerged_bytes,
+                ..Ticked::default()
+            });
         }
         ticked.count(&draft);
         ticked.stand(Some(&checkpoint));
