@@ -37,8 +37,11 @@ pub struct Ticked {
     pub results: u64,
     /// (row, window) pairs found late.
     pub late: u64,
-    /// Dead letters emitted, late ones included.
+    /// Dead letters emitted, late ones included, `rejected` ones not.
     pub dead_letters: u64,
+    /// Result rows that became dead letters because their sinks can never take them; those of the
+    /// `recovered` epoch included. They are among `results` too.
+    pub rejected: u64,
     /// When the newest checkpoint was made; `None`: there is none.
     pub checkpoint_at: Option<WallMs>,
     /// Watermark of the newest checkpoint.
