@@ -14,8 +14,9 @@
 //!    invocation fails. What does not pass fails it at once.
 //! 3. A tick that is cut off by the invocation's end is as good as one that failed: the next
 //!    invocation begins at the chain.
-//! 4. Shards that the sources list are registered about once a minute, whether or not they have
-//!    records. That this fails does not stop ticks.
+//! 4. Shards that the sources list are registered before each tick (the sources list themselves
+//!    once a minute), whether or not they have records. That this fails does not stop ticks; what
+//!    only a person can mend fails the invocation at its end.
 //!
 //! Not here: what a tick does (`flow::advance`).
 
@@ -32,16 +33,13 @@ use tokio::time::{Instant, sleep, timeout_at};
 
 use crate::clock::machine_now;
 use crate::failure::Failure;
-use crate::logs::Logs;
+use crate::logs::{self, Logs};
 use crate::telemetry::Metrics;
 use crate::telemetry::metrics as m;
 
 use self::pace::Pace;
 pub use self::pace::Ends;
 pub use self::summary::Summary;
-
-/// From one listing of the sources' shards to the next, by the pipeline's clock, milliseconds.
-const REGISTER_EVERY_MS: i64 = 60_000;
 
 /// Why ticks stopped.
 #[derive(Debug, thiserror::Error)]
@@ -80,7 +78,6 @@ pub struct Ticker {
     tick: Duration,
     clock: Arc<Clock>,
     metrics: Metrics,
-    registered_at: Option<WallMs>,
     /// When the newest checkpoint was made that this process has seen.
     checkpoint_at: Option<WallMs>,
 }
@@ -94,8 +91,7 @@ impl Ticker {
         clock: Arc<Clock>,
         metrics: Metrics,
     ) -> Ticker {
-        let (registered_at, checkpoint_at) = (None, None);
-        Ticker { advance, logs, tick, clock, metrics, registered_at, checkpoint_at }
+        Ticker { advance, logs, tick, clock, metrics, checkpoint_at: None }
     }
 
     /// Ticks until `ends`, at least once, and says what the ticks did.
@@ -103,13 +99,12 @@ impl Ticker {
         let started = Instant::now();
         let mut summary = Summary::default();
         let mut pace = Pace::new(request_id, self.tick);
-        let unregistered = self.register(request_id).await;
         let result = self.ticks(request_id, started, ends, &mut pace, &mut summary).await;
         self.tell(request_id, &summary);
-        match (result, unregistered) {
-            (Err(error), _) => Err(Failure { code: error.code(), message: error.to_string() }),
-            (Ok(()), Some(failure)) => Err(failure),
-            (Ok(()), None) => Ok(summary),
+        match result {
+            Err(error) => Err(Failure { code: error.code(), message: error.to_string() }),
+            Ok(Some(unregistered)) => Err(unregistered),
+            Ok(None) => Ok(summary),
         }
     }
 
@@ -120,8 +115,10 @@ impl Ticker {
         ends: Ends,
         pace: &mut Pace,
         summary: &mut Summary,
-    ) -> Result<(), TickError> {
+    ) -> Result<Option<Failure>, TickError> {
+        let mut unregistered = None;
         loop {
+            unregistered = self.register(request_id).await.or(unregistered);
             let began = Instant::now();
             let nonce = format!("{request_id}-{}", summary.ticks + summary.failed + summary.lost);
             let result = self.tick(&nonce, ends.hard.map(|left| started + left)).await;
@@ -148,10 +145,9 @@ impl Ticker {
                 || ends.hard.is_some_and(|hard| next_ends >= hard);
             match result {
                 Err(error) if over || !error.is_transient() => return Err(error),
-                Ok(_) if over => return Ok(()),
+                Ok(_) if over => return Ok(unregistered),
                 _ => sleep(pause).await,
             }
-            self.register_again(request_id).await;
         }
     }
 
@@ -163,29 +159,14 @@ impl Ticker {
         }
     }
 
-    /// Registers new shards when it is time to.
-    async fn register_again(&mut self, request_id: &str) {
-        let age_ms = self.registered_at.map(|at| (self.clock)().since(at));
-        if age_ms.is_none_or(|age| !(0..REGISTER_EVERY_MS).contains(&age)) {
-            self.register(request_id).await;
-        }
-    }
-
     /// Registers every shard that the sources list. Answers what only a person can mend.
     async fn register(&mut self, request_id: &str) -> Option<Failure> {
-        let now = (self.clock)();
-        self.registered_at = Some(now);
-        let failures = match self.logs.register_all(now).await {
-            Ok(failures) => failures,
-            Err(failure) => vec![(None, failure)],
-        };
         let mut stuck = None;
-        for (log, failure) in failures {
-            let log = log.map(|log| log.to_string()).unwrap_or_default();
-            let error_type = failure.code();
-            tracing::error!(request_id, log, error_type, "{failure}");
-            if !failure.is_transient() {
-                stuck = Some(Failure { code: failure.code(), message: failure.to_string() });
+        for error in self.logs.register((self.clock)()).await {
+            let error_type = logs::code(&error);
+            tracing::error!(request_id, error_type, "{error}");
+            if !error.is_transient() {
+                stuck = Some(Failure { code: error_type, message: error.to_string() });
             }
         }
         stuck
@@ -203,6 +184,7 @@ impl Ticker {
             m::EMITTED.is(summary.results),
             m::DEAD_LETTERS.is(summary.dead_letters),
             m::LATE.is(summary.late),
+            m::ROWS_REJECTED.is(summary.rows_rejected),
             m::UNMERGED_BYTES.is(summary.unmerged_bytes),
         ];
         if summary.ticks > 0 {

@@ -12,6 +12,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tidemill_aws::source::SourceError;
 use tidemill_codec::decode_checkpoint;
 use tidemill_flow::append::{AppendError, AppendFailure, Appended, Appender, Clock};
 use tidemill_flow::decode::Decoder;
@@ -24,7 +25,7 @@ use tokio::time::{Instant, timeout_at};
 
 use crate::clock::Stopwatch;
 use crate::event::{EventError, ShardBatch};
-use crate::logs::{Logs, RegisterError};
+use crate::logs::{self, Logs};
 
 /// Why records were not ingested. They stay in their source, and come again.
 #[derive(Debug, thiserror::Error)]
@@ -39,7 +40,7 @@ pub enum IngestError {
         log: LogId,
         /// Why.
         #[source]
-        cause: RegisterError,
+        cause: Box<SourceError>,
     },
     /// The append stopped.
     #[error(transparent)]
@@ -61,7 +62,7 @@ impl IngestError {
     pub fn code(&self) -> &'static str {
         match self {
             IngestError::Event(error) => error.code(),
-            IngestError::Register { cause, .. } => cause.code(),
+            IngestError::Register { cause, .. } => logs::code(cause),
             IngestError::Append(error) => match error.failure {
                 AppendFailure::Retry(_) => "Append.Retry",
                 AppendFailure::LogNearExpiry { .. } => "Append.LogNearExpiry",
@@ -172,7 +173,7 @@ impl Ingest {
         let ShardBatch { log, raw, arrivals_are_broker_times } = batch;
         let now = (self.clock)();
         if let Err(cause) = self.logs.ensure(&log, now).await {
-            return Err(IngestError::Register { log, cause });
+            return Err(IngestError::Register { log, cause: Box::new(cause) });
         }
         let seen = self.seen.watermark(now).await;
         let Some(decoder) = self.decoders.get_mut(&log.stream) else {

@@ -142,7 +142,7 @@ fn plan(
         Err(errors) => {
             let mut faults: Vec<Fault> = errors.iter().map(mistake).collect();
             let sql = errors.rest().and_then(|rest| tidemill_plan::plan(rest).err());
-            faults.extend(sql.iter().flat_map(|sql| &sql.errors).map(|error| mistake(error)));
+            faults.extend(sql.iter().flat_map(|sql| &sql.errors).map(mistake));
             Err(faults)
         }
     }

@@ -96,7 +96,7 @@ async fn find(environment: &Environment) -> Found {
     let Read { planned, state_table, starting, schedule, mut faults } = setup::read(environment);
     let clock = pipeline_clock(environment).map_err(|fault| faults.push(fault)).ok();
     let aws = Aws::from_env().await.map_err(|fault| faults.push(fault)).ok();
-    let store = aws.as_ref().zip(state_table).map(|(aws, table)| DynamoStore::new(aws, table));
+    let store = aws.as_ref().zip(state_table).map(|(aws, table)| DynamoStore::new(aws, &table));
     if let Some(store) = &store {
         faults.extend(store.check().await.err());
     }

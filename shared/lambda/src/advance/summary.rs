@@ -34,6 +34,8 @@ pub struct Summary {
     pub late: u64,
     /// Dead letters emitted, late ones included.
     pub dead_letters: u64,
+    /// Result rows that their sinks can never take: dead letters too.
+    pub rows_rejected: u64,
     /// The most segment bytes that waited for one tick.
     pub unmerged_bytes: u64,
     /// The watermark, RFC 3339; absent while there is none.
@@ -60,6 +62,7 @@ impl Summary {
     /// Adds what a tick did.
     pub(super) fn add(&mut self, ticked: &Ticked) {
         self.recovered += u64::from(ticked.recovered.is_some());
+        self.rows_rejected += ticked.rejected;
         self.unmerged_bytes = self.unmerged_bytes.max(ticked.unmerged_bytes);
         self.behind = ticked.behind;
         if ticked.lost {

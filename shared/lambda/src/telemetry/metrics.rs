@@ -35,10 +35,12 @@ pub const TICKS_LOST: Metric = Metric::new("TicksLost", Unit::Count);
 pub const RECORDS_MERGED: Metric = Metric::new("RecordsMerged", Unit::Count);
 /// Result rows emitted.
 pub const EMITTED: Metric = Metric::new("Emitted", Unit::Count);
-/// Dead letters emitted, of every reason, late ones included.
+/// Dead letters emitted, late ones included; rows of `RowsRejected` are not among them.
 pub const DEAD_LETTERS: Metric = Metric::new("DeadLetters", Unit::Count);
 /// (row, window) pairs that were late.
 pub const LATE: Metric = Metric::new("Late", Unit::Count);
+/// Result rows that their sinks can never take: they become dead letters.
+pub const ROWS_REJECTED: Metric = Metric::new("RowsRejected", Unit::Count);
 /// How far the watermark is behind the newest event.
 pub const WATERMARK_LAG: Metric = Metric::new("WatermarkLag", Unit::Milliseconds);
 /// Windows that are open, over all queries; sessions too.
@@ -67,6 +69,7 @@ pub const ALL: &[Metric] = &[
     EMITTED,
     DEAD_LETTERS,
     LATE,
+    ROWS_REJECTED,
     WATERMARK_LAG,
     OPEN_WINDOWS,
     UNMERGED_BYTES,
