@@ -2,11 +2,11 @@
 
 use proptest::prelude::*;
 use serde_json::Value;
+use tidemill_aws::kpl;
 use tidemill_model::store::Store;
 use tidemill_testkit::{Call, Fault, FaultyStore, MemoryStore, Rng};
 
 use super::*;
-use crate::event::kpl;
 use crate::test_world::{
     NOW, World, click, kafka_event, kafka_record, kinesis_event, kinesis_record, position, sequence,
 };

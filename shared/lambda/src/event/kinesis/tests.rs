@@ -171,7 +171,7 @@ fn a_stream_that_the_pipeline_does_not_name_is_an_error() {
 #[test]
 fn arrivals_may_lie_anywhere() {
     for (seconds, ms) in
-        [(0.0, 0), (-1.5, -1_500), (1e300, i64::MAX), (1_700_000_000.0005, NOW + 1)]
+        [(0.0, 0), (-1.5, -1_500), (1e300, i64::MAX), (1_700_000_000.000_6, NOW + 1)]
     {
         let mut record = kinesis_record(0, 1, b"{}");
         record["kinesis"]["approximateArrivalTimestamp"] = json!(seconds);
