@@ -146,10 +146,11 @@ impl Advance {
             if let Some(orphan) = &draft.snapshot {
                 snapshot::expire_chunks(&self.chain, orphan, expire_at).await;
             }
-            let rejected = before.rejected;
+            let (rejected, unmerged_bytes) = (before.rejected, ticked.unmerged_bytes);
             return Ok(Ticked {
                 recovered,
                 rejected,
+                unmerged_bytes,
                 lost: true,
                 behind: true,
                 ..Ticked::default()
