@@ -60,7 +60,7 @@ impl Api {
             message,
         };
         let authorization = format!(
-            "AWS4-HMAC-SHA256 Credential=test/20260101/eu-central-1/{}/aws4_request, \
+            "AWS4-HMAC-SHA256 Credential=test/20260101/us-east-1/{}/aws4_request, \
              SignedHeaders=host;x-amz-date, Signature=00",
             self.service
         );

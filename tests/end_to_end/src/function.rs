@@ -19,8 +19,8 @@ mod process;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, Weak};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
@@ -28,7 +28,7 @@ use tidemill_testkit::Rng;
 
 use crate::clock::wall_ms;
 use crate::logs::Logs;
-use crate::runtime_api::{Answered, Invocation, Seen};
+use crate::runtime_api::{Answered, Invocation, RuntimeApi, Seen};
 use process::Process;
 
 /// How long a process may take to start. AWS gives ten seconds; a build without optimization on a
@@ -55,6 +55,8 @@ pub struct Function {
     settings: FunctionSettings,
     logs: Logs,
     idle: Mutex<Vec<Process>>,
+    /// The Runtime APIs of all processes, as far as they live.
+    apis: Mutex<Vec<Weak<RuntimeApi>>>,
     killing: Mutex<Option<Killing>>,
     /// Whether [`Function::fail_invocations`] is on.
     is_down: AtomicBool,
@@ -102,6 +104,18 @@ impl fmt::Display for Failure {
     }
 }
 
+/// What can be invoked.
+pub trait Invoke: Send + Sync {
+    /// Invokes it with an event and waits for its answer.
+    fn invoke(&self, event: &Value) -> Result<Value, Failure>;
+}
+
+impl Invoke for Function {
+    fn invoke(&self, event: &Value) -> Result<Value, Failure> {
+        Function::invoke(self, event)
+    }
+}
+
 /// How often processes are killed.
 struct Killing {
     rng: Rng,
@@ -118,6 +132,7 @@ impl Function {
             logs: Logs::new(&settings.name),
             settings,
             idle: Mutex::default(),
+            apis: Mutex::default(),
             killing: Mutex::default(),
             is_down: AtomicBool::new(false),
             started: AtomicU32::new(0),
@@ -190,6 +205,10 @@ impl Function {
     fn start(&self) -> Result<Process, Failure> {
         let number = self.started.fetch_add(1, Ordering::SeqCst);
         let process = Process::start(&self.settings, number, &self.logs);
+        let mut apis = self.apis.lock().expect("no panic while held");
+        apis.retain(|api| api.strong_count() > 0);
+        apis.push(Arc::downgrade(&process.api));
+        drop(apis);
         match process.api.wait_ready(Instant::now() + INIT_TIMEOUT) {
             Some(Seen::Nothing) => Ok(process),
             Some(Seen::InitError(error)) => Err(Failure::Init { message: message_of(&error) }),
@@ -204,6 +223,15 @@ impl Function {
     /// left alone.
     pub fn cool_down(&self) {
         self.idle.lock().expect("no panic while held").clear();
+    }
+
+    /// Ends all its processes now, those that run too: their invocations fail.
+    pub fn abort(&self) {
+        let apis = self.apis.lock().expect("no panic while held").clone();
+        for api in apis.iter().filter_map(Weak::upgrade) {
+            api.ended("aborted by the test".to_string());
+        }
+        self.cool_down();
     }
 
     /// From now on kills the process of `percent` of 100 invocations with `kill -9`, until `times`

@@ -109,7 +109,7 @@ impl Stream {
 
     /// Its ARN.
     pub fn arn(&self) -> String {
-        format!("arn:aws:kinesis:eu-central-1:000000000000:stream/{}", self.name)
+        format!("arn:aws:kinesis:us-east-1:000000000000:stream/{}", self.name)
     }
 
     /// Puts records, (partition key, data), in order. Records of one key go to one shard.

@@ -139,7 +139,7 @@ impl State {
         self.with_stream(input, |name, shards| {
             Ok(json!({ "StreamDescriptionSummary": {
                 "StreamName": name,
-                "StreamARN": format!("arn:aws:kinesis:eu-central-1:000000000000:stream/{name}"),
+                "StreamARN": format!("arn:aws:kinesis:us-east-1:000000000000:stream/{name}"),
                 "StreamStatus": "ACTIVE",
                 "RetentionPeriodHours": 24,
                 "StreamCreationTimestamp": 1_700_000_000.0,

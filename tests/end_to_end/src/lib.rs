@@ -17,13 +17,21 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 #![allow(clippy::disallowed_methods, reason = "processes and servers run by the real clock")]
 
+pub mod ads;
 pub mod api;
+pub mod binaries;
 pub mod clock;
 pub mod function;
 pub mod http;
 pub mod kinesis;
 pub mod kinesis_server;
+pub mod kpl;
 pub mod logs;
+pub mod machine;
 pub mod mapping;
 pub mod proxy;
 mod runtime_api;
+pub mod schedule;
+pub mod tables;
+pub mod topic;
+pub mod world;

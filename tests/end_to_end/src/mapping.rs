@@ -25,3 +25,6 @@ mod kinesis;
 
 pub use kafka::{KafkaMapping, KafkaSettings};
 pub use kinesis::{KinesisMapping, KinesisSettings, StartingPosition};
+
+#[cfg(test)]
+mod tests;

@@ -236,7 +236,7 @@ impl State {
 }
 
 fn described(invocation: Invocation) -> Response {
-    let arn = "arn:aws:lambda:eu-central-1:000000000000:function:test";
+    let arn = "arn:aws:lambda:us-east-1:000000000000:function:test";
     let trace = format!("Root=1-{:08x}-000000000000000000000001;Sampled=0", wall_ms() / 1000);
     Response::new(200, invocation.payload)
         .with("Lambda-Runtime-Aws-Request-Id", invocation.id)

@@ -22,7 +22,7 @@ pub(super) fn kinesis(stream_arn: &str, shard: &str, records: &[Record]) -> Valu
                 "eventID": format!("{shard}:{}", record.sequence.0),
                 "eventName": "aws:kinesis:record",
                 "invokeIdentityArn": "arn:aws:iam::000000000000:role/ingest",
-                "awsRegion": "eu-central-1",
+                "awsRegion": "us-east-1",
                 "eventSourceARN": stream_arn,
             })
         })

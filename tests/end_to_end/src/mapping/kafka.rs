@@ -15,7 +15,7 @@ use tidemill_testkit::Rng;
 
 use super::delivery::EVENT_BYTES_MAX;
 use super::event::{self, TopicRecord};
-use crate::function::Function;
+use crate::function::Invoke;
 
 /// How long one reading waits for records.
 const POLL_TIMEOUT: Duration = Duration::from_millis(50);
@@ -49,7 +49,7 @@ pub struct KafkaMapping {
 }
 
 struct Shared {
-    function: Arc<Function>,
+    function: Arc<dyn Invoke>,
     settings: KafkaSettings,
     state: Mutex<State>,
     changed: Condvar,
@@ -69,9 +69,9 @@ struct State {
 
 impl KafkaMapping {
     /// Creates a mapping to `function`.
-    pub fn create(settings: KafkaSettings, function: &Arc<Function>) -> KafkaMapping {
+    pub fn create(settings: KafkaSettings, function: Arc<dyn Invoke>) -> KafkaMapping {
         let shared = Arc::new(Shared {
-            function: Arc::clone(function),
+            function,
             settings,
             state: Mutex::default(),
             changed: Condvar::new(),
@@ -163,7 +163,7 @@ impl Shared {
 
     /// Invokes until it succeeds; false when the mapping is stopped before.
     fn deliver(&self, batch: &[TopicRecord]) -> bool {
-        let arn = "arn:aws:kafka:eu-central-1:000000000000:cluster/test/00000000-0000-4000-8000-1";
+        let arn = "arn:aws:kafka:us-east-1:000000000000:cluster/test/00000000-0000-4000-8000-1";
         let event = event::msk(arn, &self.settings.bootstrap_servers, batch);
         let is_mixed = batch.iter().any(|record| record.partition != batch[0].partition);
         loop {

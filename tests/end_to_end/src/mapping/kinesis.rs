@@ -9,7 +9,7 @@ use tidemill_testkit::Rng;
 
 use super::delivery::{self, Delivery, Policy, Verdict};
 use super::event;
-use crate::function::Function;
+use crate::function::Invoke;
 use crate::kinesis::{ReadFrom, Record, Shard, Stream};
 
 /// Pause after a reading that found nothing; AWS polls once a second.
@@ -62,7 +62,7 @@ pub struct KinesisMapping {
 
 struct Shared {
     stream: Stream,
-    function: Arc<Function>,
+    function: Arc<dyn Invoke>,
     settings: KinesisSettings,
     state: Mutex<State>,
     changed: Condvar,
@@ -94,12 +94,12 @@ impl KinesisMapping {
     /// Creates a mapping of `stream` to `function`.
     pub fn create(
         stream: Stream,
-        function: &Arc<Function>,
+        function: Arc<dyn Invoke>,
         settings: KinesisSettings,
     ) -> KinesisMapping {
         let shared = Arc::new(Shared {
             stream,
-            function: Arc::clone(function),
+            function,
             settings,
             state: Mutex::default(),
             changed: Condvar::new(),
