@@ -3,10 +3,11 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
+use crate::clock::wall_ms;
 use crate::function::Function;
 
 /// Pause between two invocations of one worker.
@@ -39,6 +40,41 @@ impl Schedule {
             std::thread::spawn(move || shared.work())
         });
         Schedule { workers: workers.collect(), shared }
+    }
+
+    /// Waits until `count` more invocations, all of them begun after this call, have succeeded, and
+    /// answers what the last one said.
+    #[track_caller]
+    pub fn wait_for_more(&self, count: usize, within: Duration) -> Value {
+        // Those that run now may have begun before.
+        let wanted = self.answers().len() + self.workers.len() + count;
+        let until = Instant::now() + within;
+        loop {
+            let answers = self.answers();
+            if answers.len() >= wanted {
+                return answers.last().cloned().unwrap_or_default();
+            }
+            let failures = self.failures();
+            assert!(
+                Instant::now() < until,
+                "advance did not succeed in time; it failed so: {:?}",
+                failures.last()
+            );
+            std::thread::sleep(PAUSE);
+        }
+    }
+
+    /// Waits until an invocation fails, and answers why.
+    #[track_caller]
+    pub fn wait_for_failure(&self, within: Duration) -> String {
+        let until = Instant::now() + within;
+        loop {
+            if let Some(failure) = self.failures().pop() {
+                return failure;
+            }
+            assert!(Instant::now() < until, "no invocation failed");
+            std::thread::sleep(PAUSE);
+        }
     }
 
     /// What the invocations answered so far.
@@ -81,15 +117,16 @@ impl Drop for Schedule {
     }
 }
 
-/// The event that an EventBridge rule with a schedule sends.
+/// The event that an EventBridge rule with a schedule sends now.
 pub fn event() -> Value {
+    let now = jiff::Timestamp::from_millisecond(wall_ms()).expect("a time of our age");
     json!({
         "version": "0",
         "id": "53dc4d37-cffa-4f76-80c9-8b7d4a4d2eaa",
         "detail-type": "Scheduled Event",
         "source": "aws.events",
         "account": "000000000000",
-        "time": "2026-01-01T00:00:00Z",
+        "time": format!("{now:.0}"),
         "region": "us-east-1",
         "resources": ["arn:aws:events:us-east-1:000000000000:rule/advance"],
         "detail": {},

@@ -33,10 +33,8 @@ pub const RESULTS_TABLE: &str = "results";
 pub const DEAD_TABLE: &str = "dead-letters";
 /// The stream: `${AD_EVENTS_STREAM}`.
 pub const STREAM: &str = "ad-events";
-/// How long an ingest invocation may take.
-const INGEST_TIMEOUT: Duration = Duration::from_secs(30);
-/// How long an advance invocation may take: a schedule of a minute, made short.
-const ADVANCE_TIMEOUT: Duration = Duration::from_secs(8);
+/// How long an invocation may take, unless a test says otherwise.
+const TIMEOUT: Duration = Duration::from_secs(30);
 
 /// A deployment.
 pub struct World {
@@ -83,6 +81,8 @@ impl World {
             ("VIEWS_TABLE", RESULTS_TABLE.to_string()),
             ("DEAD_TABLE", DEAD_TABLE.to_string()),
             ("AD_EVENTS_STREAM", STREAM.to_string()),
+            // One tick an invocation: the schedule of a test comes again at once.
+            ("TIDEMILL_SCHEDULE_SECONDS", "1".to_string()),
             ("RUST_BACKTRACE", "1".to_string()),
         ] {
             env.insert(name.to_string(), value);
@@ -117,20 +117,20 @@ impl World {
 
     /// Deploys the ingest function for Kinesis.
     pub fn kinesis_function(&self) -> Arc<Function> {
-        self.deploy("tidemill-kinesis", INGEST_TIMEOUT)
+        self.deploy("tidemill-kinesis", TIMEOUT)
     }
 
     /// Deploys the ingest function for Kafka.
     pub fn kafka_function(&self) -> Arc<Function> {
-        self.deploy("tidemill-kafka", INGEST_TIMEOUT)
+        self.deploy("tidemill-kafka", TIMEOUT)
     }
 
     /// Deploys the advance function.
     pub fn advance_function(&self) -> Arc<Function> {
-        self.deploy("tidemill-advance", ADVANCE_TIMEOUT)
+        self.deploy("tidemill-advance", TIMEOUT)
     }
 
-    /// Deploys a function of this binary.
+    /// Deploys a function of this binary, whose invocations may take so long.
     pub fn deploy(&self, binary: &str, timeout: Duration) -> Arc<Function> {
         Arc::new(Function::deploy(FunctionSettings {
             name: binary.to_string(),

@@ -174,6 +174,22 @@ impl KinesisMapping {
         self.shared.lock().last_failure.clone()
     }
 
+    /// Waits until there were so many invocations since the mapping was created.
+    #[track_caller]
+    pub fn wait_for_invocations(&self, count: u64, within: Duration) {
+        let until = Instant::now() + within;
+        let mut state = self.shared.lock();
+        while state.deliveries < count {
+            let left = until.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                let (deliveries, failure) = (state.deliveries, state.last_failure.clone());
+                drop(state);
+                panic!("{deliveries} invocations, not {count}, last failure: {failure:?}");
+            }
+            state = self.shared.changed.wait_timeout(state, left).expect("no panic while held").0;
+        }
+    }
+
     /// Waits until an invocation has failed since the mapping was created, and answers why.
     #[track_caller]
     pub fn wait_for_failure(&self, within: Duration) -> String {

@@ -1,6 +1,8 @@
 //! `kill -9` of functions at random moments, over a store that throttles, times out and loses
 //! answers: still every record counts once.
 
+use std::time::Duration;
+
 use end_to_end::mapping::KinesisSettings;
 use end_to_end::proxy::{Fate, Faults};
 
@@ -8,10 +10,14 @@ use crate::deployment::{Deployment, WITHIN, events_by_shard};
 
 const INGEST_KILLS: u64 = 40;
 const ADVANCE_KILLS: u64 = 15;
+const TIMEOUT: Duration = Duration::from_secs(6);
 
 #[test]
 fn processes_that_are_killed_lose_and_repeat_nothing() {
-    let deployment = Deployment::of_ads(3, 2);
+    let mut deployment = Deployment::of_ads(3, 2);
+    // A request that hangs takes longer than an invocation may.
+    deployment.ingest = deployment.world.deploy("tidemill-kinesis", TIMEOUT);
+    deployment.advance = deployment.world.deploy("tidemill-advance", TIMEOUT);
     let shards = events_by_shard(3, 4_000, 120_000, 2);
     deployment.world.proxy.fail(Faults::MANY);
     deployment.ingest.kill_often(30, INGEST_KILLS, 21);
