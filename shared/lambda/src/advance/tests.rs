@@ -172,10 +172,12 @@ async fn a_race_is_lost_and_the_winner_s_chain_is_gone_on_with() {
     // Another process commits an epoch at the moment before ours does.
     let rival = Arc::new(Mutex::new(Some(ticker(&world, Arc::new(world.store.clone()), &sink))));
     let plan = {
-        let rival = Arc::clone(&rival);
+        let (rival, now) = (Arc::clone(&rival), Arc::clone(&world.now));
         move |call: &Call| {
             let commits = call.verb == Verb::PutNew && call.pk.ends_with("/checkpoint");
             if commits && let Some(mut rival) = rival.lock().unwrap().take() {
+                // At another moment; else its checkpoint would be equal to ours, and so ours.
+                now.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
                 std::thread::spawn(move || {
                     let runtime = tokio::runtime::Builder::new_current_thread()
                         .enable_time()
