@@ -79,6 +79,20 @@ fn a_watermark_that_closes_nothing_is_not_written() {
     world.assert_cold_equals(&process);
 }
 
+/// An ingest process whose clock was minutes behind made its log look idle at once: windows closed
+/// early, and what came next was late.
+#[test]
+fn a_writer_whose_clock_is_behind_does_not_make_its_log_idle() {
+    let mut world = world();
+    let mut process = world.process();
+    world.source("s/a", Drained::Yes);
+    world.append_by_a_clock("s/a", &[11], &[], 4_000, 10_000);
+    let ticked = world.tick(&mut process, 10_050).unwrap();
+    assert_eq!((ticked.logs_idle, ticked.watermark), (0, Some(EventMs(6))));
+    let ticked = world.tick(&mut process, 10_107).unwrap();
+    assert_eq!((ticked.logs_idle, ticked.watermark), (1, Some(EventMs(40))));
+}
+
 #[test]
 fn windows_close_at_the_watermark_and_results_carry_ids() {
     let mut world = world();
