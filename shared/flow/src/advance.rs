@@ -146,10 +146,11 @@ impl Advance {
             if let Some(orphan) = &draft.snapshot {
                 snapshot::expire_chunks(&self.chain, orphan, expire_at).await;
             }
-            let rejected = before.rejected;
+            let (rejected, unmerged_bytes) = (before.rejected, ticked.unmerged_bytes);
             return Ok(Ticked {
                 recovered,
                 rejected,
+                unmerged_bytes,
                 lost: true,
                 behind: true,
                 ..Ticked::default()
@@ -280,7 +281,9 @@ fn merge(
             let (progress, segment) = (&mut known.progress, read.segment);
             progress.merged = segment.through;
             progress.clock = progress.clock.max(segment.clock);
-            progress.newest_append = segment.appended_at;
+            // Nothing is appended before it arrives: a writer whose clock is behind its source's must
+            // not make its log look silent.
+            progress.newest_append = segment.appended_at.max(segment.newest_arrival);
             progress.newest_arrival = progress.newest_arrival.max(Some(segment.newest_arrival));
             work.merge(open, &log, segment)?;
         }
