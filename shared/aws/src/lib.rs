@@ -1,1 +1,22 @@
 //! AWS ports: the only crate that names an SDK type.
+//!
+//! ```text
+//! client   one SDK configuration for every client
+//! fault    what is wrong with a deployment, and what to do
+//! store    the state in a DynamoDB table
+//! sink     results and dead letters: DynamoDB, Kinesis, SQS, S3, Kafka
+//! source   the shards and partitions of a stream: which there are, which are drained
+//! put      writing records to a stream
+//! ```
+//!
+//! Not here: what the six verbs decide (`flow`), the functions' events and environment (`lambda`).
+
+pub mod client;
+pub mod fault;
+pub mod put;
+pub mod sink;
+pub mod source;
+pub mod store;
+
+pub use client::Aws;
+pub use fault::Fault;

@@ -10,7 +10,7 @@
 //! or hold a put of an epoch whose key must not become free. The newest marker always stays, for
 //! sinks go back to it. This is housekeeping: a crash in it leaves a few small items behind.
 
-use futures::stream::{self, StreamExt};
+use futures::stream::{self, StreamExt, TryStreamExt};
 use tidemill_codec::{decode_snapshot, encode_snapshot};
 use tidemill_model::limits::{SNAPSHOT_CHUNK_BYTES_MAX, SNAPSHOT_LOG_RATIO};
 use tidemill_model::store::Limits;
@@ -23,6 +23,8 @@ use crate::ports::{OpenState, StatePart};
 
 /// Bytes of one read of chunks.
 const PAGE: Limits = Limits { items: usize::MAX, bytes: 4 * SNAPSHOT_CHUNK_BYTES_MAX };
+/// Chunks that are written at once: they lie in different partitions of the store.
+const PUTS_AT_ONCE: usize = 16;
 /// Writes of a time to live at once.
 const EXPIRES_AT_ONCE: usize = 16;
 
@@ -43,15 +45,21 @@ pub(super) async fn write(
     nonce: &str,
 ) -> Result<SnapshotRef, AdvanceError> {
     let chunks = encode(chain, open, epoch, nonce)?;
-    let mut reference =
-        SnapshotRef { epoch, nonce: nonce.to_string(), chunks: chunks.len() as u32, bytes: 0 };
-    for (number, chunk) in (0..).zip(chunks) {
-        reference.bytes += chunk.len() as u64;
-        let (pk, sk) = chain.keys.snapshot(epoch, nonce, number);
-        if chain.put(&pk, &sk, chunk).await? == Winner::Other {
-            return Err(AdvanceError::NonceUsed { item: format!("{pk} {sk}") });
-        }
-    }
+    let reference = SnapshotRef {
+        epoch,
+        nonce: nonce.to_string(),
+        chunks: chunks.len() as u32,
+        bytes: chunks.iter().map(|chunk| chunk.len() as u64).sum(),
+    };
+    stream::iter((0..).zip(chunks).map(Ok))
+        .try_for_each_concurrent(PUTS_AT_ONCE, |(number, chunk)| async move {
+            let (pk, sk) = chain.keys.snapshot(epoch, nonce, number);
+            match chain.put(&pk, &sk, chunk).await? {
+                Winner::Us => Ok(()),
+                Winner::Other => Err(AdvanceError::NonceUsed { item: format!("{pk} {sk}") }),
+            }
+        })
+        .await?;
     Ok(reference)
 }
 

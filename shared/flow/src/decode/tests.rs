@@ -35,6 +35,7 @@ fn stream(format: Format, columns: &[(&str, ColumnType)]) -> Stream {
         idle_after_ms: 1,
         max_future_ms: 1_000,
         assume_idle: false,
+        source: None,
     }
 }
 

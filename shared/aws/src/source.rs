@@ -1,0 +1,1 @@
+//! Sources: the shards and partitions of a stream.
