@@ -16,10 +16,10 @@ use tidemill_model::{
     Block, DeadLetter, DeadReason, Epoch, EventMs, Fingerprint, LogId, Position, Segment, WallMs,
 };
 
-use crate::emit::{dead_letter_id, json, result_id};
+use crate::emit::{json, result_id};
 use crate::ports::{
     Closed, Drained, Emission, OpenState, OpenWindows, QueryError, QueryResults, Sink, SinkError,
-    Source, StatePart,
+    Source, StatePart, Taken,
 };
 
 /// Event times of one segment, as a block of query `query`.
@@ -302,7 +302,7 @@ impl Source for Sources {
 
 /// Everything that sinks ever took, by id. Outlives processes.
 #[derive(Default)]
-pub(super) struct Taken {
+pub(super) struct Delivered {
     pub(super) by_id: BTreeMap<String, String>,
     /// The file that each sink writes: lines, cut back when the sink is restored.
     pub(super) files: BTreeMap<String, Vec<String>>,
@@ -324,7 +324,7 @@ pub(super) enum SinkFault {
 /// A file of lines. Panics when a line comes again under the same id with another value.
 pub(super) struct Lines {
     pub(super) name: String,
-    pub(super) taken: Arc<Mutex<Taken>>,
+    pub(super) taken: Arc<Mutex<Delivered>>,
 }
 
 #[async_trait]
@@ -338,7 +338,7 @@ impl Sink for Lines {
         Ok(())
     }
 
-    async fn emit(&mut self, emission: &Emission) -> Result<Vec<u8>, SinkError> {
+    async fn emit(&mut self, emission: &Emission) -> Result<Taken, SinkError> {
         let lines = lines(emission);
         assert!(!lines.is_empty(), "an emission of nothing");
         let fault = {
@@ -370,7 +370,8 @@ impl Sink for Lines {
             None => {
                 let mut taken = self.taken.lock().unwrap();
                 taken.emissions.push((self.name.clone(), emission.epoch));
-                Ok((taken.files[&self.name].len() as u64).to_be_bytes().to_vec())
+                let state = (taken.files[&self.name].len() as u64).to_be_bytes().to_vec();
+                Ok(Taken::all(state))
             }
         }
     }
@@ -389,10 +390,10 @@ pub(super) fn lines(emission: &Emission) -> Vec<(String, String)> {
             lines.push((id, format!("{} {}", results.query, text(line))));
         }
     }
-    for (n, letter) in emission.dead_letters.iter().enumerate() {
+    for letter in emission.letters() {
         let mut line = Vec::new();
-        json::write_dead_letter(&mut line, None, letter);
-        lines.push((dead_letter_id(emission.epoch, n), text(line)));
+        letter.write_without_id(&mut line);
+        lines.push((letter.id(), text(line)));
     }
     lines
 }

@@ -12,7 +12,7 @@ use tidemill_model::{
 };
 use tidemill_testkit::MemoryStore;
 
-use super::fake::{Lines, Queries, Query, Sources, State, Taken, block};
+use super::fake::{Delivered, Lines, Queries, Query, Sources, State, block};
 use crate::advance::{Advance, AdvanceError, Settings, Ticked};
 use crate::emit::{Emit, Routes};
 use crate::keys::Keys;
@@ -26,7 +26,7 @@ pub(super) struct World {
     pub(super) settings: Settings,
     pub(super) queries: Vec<Query>,
     pub(super) sources: Arc<Sources>,
-    pub(super) taken: Arc<Mutex<Taken>>,
+    pub(super) taken: Arc<Mutex<Delivered>>,
     logs: BTreeMap<LogId, u64>,
     /// Every appended event time by (query, window end): what the results must be.
     pub(super) expected: BTreeMap<(String, i64), i64>,
@@ -64,7 +64,7 @@ impl World {
             },
             queries: vec![query("coarse", 2, 40), query("fine", 1, 10)],
             sources: Arc::new(Sources::default()),
-            taken: Arc::new(Mutex::new(Taken::default())),
+            taken: Arc::new(Mutex::new(Delivered::default())),
             logs: BTreeMap::new(),
             expected: BTreeMap::new(),
             nonces: 0,

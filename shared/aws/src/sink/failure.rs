@@ -1,0 +1,157 @@
+//! What a service's error means to whoever runs the pipeline.
+
+use std::error::Error;
+
+use aws_smithy_runtime_api::client::result::SdkError;
+use aws_smithy_types::error::display::DisplayErrorContext;
+use aws_smithy_types::error::metadata::ProvideErrorMetadata;
+use tidemill_flow::ports::SinkError;
+
+use crate::Fault;
+
+/// The place that a sink writes to.
+#[derive(Debug, Clone)]
+pub(super) struct Place {
+    /// The sink's name.
+    pub(super) sink: String,
+    /// What and which: `table `views``.
+    pub(super) what: String,
+    /// The IAM action that writing needs.
+    pub(super) action: &'static str,
+}
+
+/// Kinds of error, by what a person does next.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// The role may not do it.
+    Denied,
+    /// The place does not exist.
+    Missing,
+    /// Anything else: throttled, down, unreachable.
+    Other,
+}
+
+/// What an error is, and what the service said.
+pub(super) fn kind_of<E, R>(error: &SdkError<E, R>) -> (Kind, String)
+where
+    E: ProvideErrorMetadata + Error + 'static,
+    R: std::fmt::Debug + 'static,
+{
+    let status = match error {
+        SdkError::ServiceError(service) => service.err().code(),
+        _ => return (Kind::Other, DisplayErrorContext(error).to_string()),
+    };
+    let code = status.unwrap_or("no code");
+    let said = format!("{code}: {}", error.message().unwrap_or("no message"));
+    (kind_of_code(code), said)
+}
+
+fn kind_of_code(code: &str) -> Kind {
+    match code {
+        "AccessDenied"
+        | "AccessDeniedException"
+        | "AccessDeniedFault"
+        | "NotAuthorized"
+        | "Forbidden"
+        | "403"
+        | "KmsAccessDenied"
+        | "KMSAccessDeniedException"
+        | "UnrecognizedClientException"
+        | "InvalidSignatureException"
+        | "ExpiredTokenException"
+        | "InvalidAccessKeyId"
+        | "SignatureDoesNotMatch"
+        | "InvalidClientTokenId" => Kind::Denied,
+        "ResourceNotFoundException"
+        | "NoSuchBucket"
+        | "NotFound"
+        | "QueueDoesNotExist"
+        | "AWS.SimpleQueueService.NonExistentQueue" => Kind::Missing,
+        _ => Kind::Other,
+    }
+}
+
+impl Place {
+    /// A write that failed.
+    pub(super) fn failed<E, R>(&self, error: &SdkError<E, R>) -> SinkError
+    where
+        E: ProvideErrorMetadata + Error + 'static,
+        R: std::fmt::Debug + 'static,
+    {
+        let (kind, said) = kind_of(error);
+        let Place { what, action, .. } = self;
+        self.down(match kind {
+            Kind::Denied => format!(
+                "{what} denies access ({said}); allow {action} on it in the role of the function \
+                 that advances, and the use of its key where it is encrypted with one of yours"
+            ),
+            Kind::Missing => format!(
+                "{what} does not exist ({said}); create it again, or correct the pipeline file"
+            ),
+            Kind::Other => format!("{what} did not take the results ({said}); {TRIED_AGAIN}"),
+        })
+    }
+
+    /// Part of a batch that was refused until patience ended.
+    pub(super) fn stuck(&self, said: &str) -> SinkError {
+        let what = &self.what;
+        self.down(format!(
+            "{what} still refuses part of a batch after some attempts ({said}); it is tried again \
+             at the next tick; raise its capacity if it is throttled for long"
+        ))
+    }
+
+    /// The sink is down, for this reason.
+    pub(super) fn down(&self, reason: impl ToString) -> SinkError {
+        SinkError { sink: self.sink.clone(), reason: reason.to_string() }
+    }
+
+    /// The place was asked for at start and is not there.
+    pub(super) fn missing(&self, said: &str) -> Fault {
+        let Place { sink, what, .. } = self;
+        Fault::new(
+            format!("{what} of sink `{sink}` does not exist ({said})"),
+            format!(
+                "create it in the function's region and account, or correct [sinks.{sink}] in the \
+                 pipeline file"
+            ),
+        )
+    }
+
+    /// The place was asked for at start and did not answer.
+    pub(super) fn unreachable(&self, said: &str) -> Fault {
+        let Place { sink, what, .. } = self;
+        Fault::new(
+            format!("{what} of sink `{sink}` cannot be looked at ({said})"),
+            "check the region, the network (a function in a VPC needs an endpoint of the service \
+             or a NAT gateway) and AWS_ENDPOINT_URL; start it again if the service was down",
+        )
+    }
+}
+
+const TRIED_AGAIN: &str = "it is tried again at the next tick";
+
+/// Looks at a sink's place before the first result: what is wrong, if anything. A role that may
+/// write but not look is enough: the writes will tell.
+pub(super) fn checked<T, E, R>(
+    place: &Place,
+    answer: Result<T, SdkError<E, R>>,
+    judge: impl FnOnce(T) -> Option<Fault>,
+) -> Option<Fault>
+where
+    E: ProvideErrorMetadata + Error + 'static,
+    R: std::fmt::Debug + 'static,
+{
+    match answer {
+        Ok(answer) => judge(answer),
+        Err(error) => match kind_of(&error) {
+            (Kind::Missing, said) => Some(place.missing(&said)),
+            (Kind::Denied, said) => {
+                let (sink, what) = (&place.sink, &place.what);
+                tracing::warn!(sink, what, said, "a sink could not be looked at: access denied");
+                None
+            }
+            (Kind::Other, said) => Some(place.unreachable(&said)),
+        },
+    }
+}
