@@ -5,8 +5,9 @@ from pathlib import Path
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 CACHE = Path(os.environ.get("TIDEMILL_CACHE") or Path.home() / ".cache" / "tidemill")
-TARGET = Path(os.environ.get("CARGO_TARGET_DIR") or REPOSITORY / "target")
-REGION = "us-east-1"
+BINARIES = Path(os.environ.get("CARGO_TARGET_DIR") or REPOSITORY / "target") / "debug"
+EXAMPLE = REPOSITORY / "examples/ad-campaigns"
+EVENTS = EXAMPLE / "events.jsonl.zst"
 
 
 class State:
@@ -18,9 +19,14 @@ class State:
         self.function_logs = root / "functions"
         self.files = root / "files"
         self.plugin = root / "plugin"
-        self.zips = root / "lambda"
+        self.packages = root / "packages"
         self.scratch = root / "tmp"
 
     def create(self) -> None:
-        for folder in (self.function_logs, self.files, self.plugin, self.zips, self.scratch):
+        for folder in (self.function_logs, self.files, self.plugin, self.packages, self.scratch):
             folder.mkdir(parents=True, exist_ok=True)
+
+
+# That of `up`, and that of `test`.
+LOCAL = State(REPOSITORY / "target/local-aws")
+TEST = State(REPOSITORY / "target/local-aws-test")

@@ -29,6 +29,17 @@ class LocalAws:
         self.state = state
         self.port = port
         self.url = f"http://127.0.0.1:{port}"
+        self.region = "us-east-1"
+
+    def client_variables(self) -> dict[str, str]:
+        """What a program needs to use it. The credentials are worth nothing."""
+        return {
+            "AWS_ENDPOINT_URL": self.url,
+            "AWS_REGION": self.region,
+            "AWS_DEFAULT_REGION": self.region,
+            "AWS_ACCESS_KEY_ID": "test",
+            "AWS_SECRET_ACCESS_KEY": "test",
+        }
 
     def start(self) -> None:
         """Returns when it answers; raises with the end of its log when it does not."""
