@@ -49,6 +49,13 @@ impl Aws {
         let region = aws_config::environment::EnvironmentVariableRegionProvider::new();
         let region = aws_config::meta::region::RegionProviderChain::first_try(region)
             .or_else(aws_config::profile::ProfileFileRegionProvider::new());
+        // Before anything is loaded: what loads credentials would search for a region again.
+        let Some(region) = region.region().await else {
+            return Err(Fault::new(
+                "no AWS region is set",
+                "set AWS_REGION, such as AWS_REGION=eu-central-1, or a region in ~/.aws/config",
+            ));
+        };
         let sdk = aws_config::defaults(BehaviorVersion::v2026_01_12())
             .region(region)
             .http_client(http_client())
@@ -56,12 +63,6 @@ impl Aws {
             .retry_config(RetryConfig::standard().with_max_attempts(ATTEMPTS_MAX))
             .load()
             .await;
-        if sdk.region().is_none() {
-            return Err(Fault::new(
-                "no AWS region is set",
-                "set AWS_REGION, such as AWS_REGION=eu-central-1, or a region in ~/.aws/config",
-            ));
-        }
         Ok(Aws { sdk })
     }
 

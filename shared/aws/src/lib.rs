@@ -5,6 +5,8 @@
 //! fault    what is wrong with a deployment, and what to do
 //! store    the state in a DynamoDB table
 //! sink     results and dead letters: DynamoDB, Kinesis, SQS, S3, Kafka
+//! kafka    one configuration for every Kafka client (feature `kafka`)
+//! kpl      records of the Kinesis Producer Library
 //! source   the shards and partitions of a stream: which there are, which are drained
 //! put      writing records to a stream
 //! ```
@@ -13,6 +15,9 @@
 
 pub mod client;
 pub mod fault;
+#[cfg(feature = "kafka")]
+mod kafka;
+pub mod kpl;
 pub mod put;
 pub mod sink;
 pub mod source;

@@ -22,10 +22,14 @@
 mod batches;
 mod dynamodb;
 mod failure;
+#[cfg(test)]
+mod fake_aws;
 mod kinesis;
 mod messages;
 mod rows;
 mod s3;
+#[cfg(test)]
+mod samples;
 mod sqs;
 
 use std::collections::BTreeMap;

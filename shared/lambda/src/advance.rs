@@ -37,8 +37,8 @@ use crate::logs::{self, Logs};
 use crate::telemetry::Metrics;
 use crate::telemetry::metrics as m;
 
-use self::pace::Pace;
 pub use self::pace::Ends;
+use self::pace::Pace;
 pub use self::summary::Summary;
 
 /// Why ticks stopped.
@@ -135,7 +135,12 @@ impl Ticker {
                 Err(error) => {
                     summary.failed += 1;
                     let error_type = error.code();
-                    tracing::error!(request_id, error_type, transient = error.is_transient(), "{error}");
+                    tracing::error!(
+                        request_id,
+                        error_type,
+                        transient = error.is_transient(),
+                        "{error}"
+                    );
                     pace.after_failure()
                 }
             };

@@ -98,7 +98,11 @@ mod tests {
         let second = Duration::from_secs(1);
         let left = |deadline, now| time_left(deadline, WallMs(now), second);
         assert_eq!(left(70_000, 10_000), Some(Duration::from_secs(59)));
-        assert_eq!(left(70_000, 70_000), None, "no time: our clock is wrong, or Lambda acts at once");
+        assert_eq!(
+            left(70_000, 70_000),
+            None,
+            "no time: our clock is wrong, or Lambda acts at once"
+        );
         assert_eq!(left(70_000, 80_000), None);
         assert_eq!(left(0, 1_700_000_000_000), None);
         assert_eq!(left(1_700_000_000_000, 0), None, "years are left: our clock is wrong");

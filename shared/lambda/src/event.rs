@@ -3,7 +3,7 @@
 //!
 //! ```text
 //! event ─ kinesis | kafka ─▶ records by shard ─▶ (log, RawBatch)
-//!         └ kpl: aggregates taken apart
+//!         └ aggregates of the KPL are taken apart
 //! ```
 //!
 //! # Invariants
@@ -21,7 +21,6 @@
 
 pub mod kafka;
 pub mod kinesis;
-pub mod kpl;
 pub mod schedule;
 
 use std::borrow::Cow;
@@ -36,6 +35,15 @@ use tidemill_model::LogId;
 /// An event as its function wants it, or why it is none. Reading it never fails.
 #[derive(Debug)]
 pub struct Event<T>(pub Result<T, EventError>);
+
+impl<T: FromMembers> Event<T> {
+    /// Reads an event's JSON.
+    pub fn read(json: &[u8]) -> Event<T> {
+        let members = serde_json::from_slice::<T::Members<'_>>(json);
+        let malformed = |error| EventError::malformed(&error);
+        Event(members.map_err(malformed).and_then(T::from_members))
+    }
+}
 
 /// What a function takes, made of the JSON's members.
 pub trait FromMembers: Sized {

@@ -23,4 +23,6 @@ pub mod ingest;
 pub mod logs;
 pub mod setup;
 pub mod telemetry;
+#[cfg(test)]
+mod test_world;
 pub mod wiring;

@@ -129,10 +129,7 @@ fn schedule(environment: &Environment) -> Result<Duration, Fault> {
 }
 
 /// Reads and plans the pipeline file; its SQL too when the rest of the file has mistakes.
-fn plan(
-    path: &Path,
-    environment: &Environment,
-) -> Result<(Pipeline, PipelinePlan), Vec<Fault>> {
+fn plan(path: &Path, environment: &Environment) -> Result<(Pipeline, PipelinePlan), Vec<Fault>> {
     let variable = |name: &str| environment.set(name).map(str::to_string);
     match tidemill_pipeline::load(path, &variable) {
         Ok(pipeline) => match tidemill_plan::plan(&pipeline) {

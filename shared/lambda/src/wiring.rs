@@ -44,7 +44,8 @@ pub async fn ingest(environment: &Environment) -> Result<Handler, Vec<Fault>> {
     let decoder = |stream| Decoder::new(stream, None).map_err(|error| unplanned(&error));
     let streams = wired.pipeline.streams.iter();
     let decoders = streams.map(|(name, stream)| Ok((name.clone(), decoder(stream)?)));
-    let decoders = decoders.collect::<Result<BTreeMap<_, _>, Fault>>().map_err(|fault| vec![fault])?;
+    let decoders =
+        decoders.collect::<Result<BTreeMap<_, _>, Fault>>().map_err(|fault| vec![fault])?;
     let combine = Combiner::new(&wired.plan).map_err(|error| vec![unplanned(&error)])?;
     let appender = |broker_times| {
         let settings = AppendSettings::new(wired.pipeline.segment_ttl_ms, broker_times);
@@ -121,9 +122,14 @@ impl Found {
     fn wired<T>(self, other: Option<T>) -> Result<(Wired, T), Vec<Fault>> {
         let Found { aws: _, planned, store, sources, clock, schedule, faults } = self;
         match (planned, store, sources, clock, schedule, other) {
-            (Some(planned), Some(store), Some(sources), Some(clock), Some(schedule), Some(other))
-                if faults.is_empty() =>
-            {
+            (
+                Some(planned),
+                Some(store),
+                Some(sources),
+                Some(clock),
+                Some(schedule),
+                Some(other),
+            ) if faults.is_empty() => {
                 let (pipeline, plan) = planned;
                 let (store, sources) = (Arc::new(store), Arc::new(sources));
                 Ok((Wired { pipeline, plan, store, sources, clock, schedule }, other))

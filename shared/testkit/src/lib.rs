@@ -8,11 +8,13 @@
 
 mod contract;
 mod faulty_store;
+mod init_error;
 mod memory_store;
 mod rng;
 pub mod servers;
 
 pub use contract::store_contract;
 pub use faulty_store::{Call, Fault, FaultPlan, FaultyStore, RandomFaults, Step, Verb};
+pub use init_error::InitError;
 pub use memory_store::MemoryStore;
 pub use rng::Rng;

@@ -26,11 +26,11 @@ use tidemill_flow::ports::SinkError;
 /// Rounds of one epoch, about: each costs a request at least.
 const ROUNDS_MAX: usize = 1000;
 /// Attempts in a row, after one that took something or the first, of which nothing was taken.
-const FRUITLESS_MAX: usize = 6;
+const FRUITLESS_MAX: usize = 5;
 /// Shortest wait between attempts.
 const WAIT_MIN: Duration = Duration::from_millis(50);
 /// Longest wait between attempts.
-const WAIT_MAX: Duration = Duration::from_secs(2);
+const WAIT_MAX: Duration = Duration::from_secs(1);
 
 /// One entry.
 #[derive(Debug)]

@@ -59,7 +59,7 @@ pub(super) struct DynamoSink {
 }
 
 /// One item with its keys.
-struct Item {
+pub(super) struct Item {
     pk: String,
     sk: String,
     request: WriteRequest,

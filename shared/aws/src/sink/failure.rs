@@ -2,12 +2,16 @@
 
 use std::error::Error;
 
-use aws_smithy_runtime_api::client::result::SdkError;
+use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
+use aws_smithy_runtime_api::client::result::SdkError as AnyError;
 use aws_smithy_types::error::display::DisplayErrorContext;
 use aws_smithy_types::error::metadata::ProvideErrorMetadata;
 use tidemill_flow::ports::SinkError;
 
 use crate::Fault;
+
+/// An error of a service's client.
+pub(super) type SdkError<E> = AnyError<E, HttpResponse>;
 
 /// The place that a sink writes to.
 #[derive(Debug, Clone)]
@@ -32,17 +36,20 @@ pub(super) enum Kind {
 }
 
 /// What an error is, and what the service said.
-pub(super) fn kind_of<E, R>(error: &SdkError<E, R>) -> (Kind, String)
+pub(super) fn kind_of<E>(error: &SdkError<E>) -> (Kind, String)
 where
     E: ProvideErrorMetadata + Error + 'static,
-    R: std::fmt::Debug + 'static,
 {
-    let status = match error {
-        SdkError::ServiceError(service) => service.err().code(),
-        _ => return (Kind::Other, DisplayErrorContext(error).to_string()),
+    let SdkError::ServiceError(answer) = error else {
+        return (Kind::Other, DisplayErrorContext(error).to_string());
     };
-    let code = status.unwrap_or("no code");
-    let said = format!("{code}: {}", error.message().unwrap_or("no message"));
+    // The answer to a HEAD request has a status and nothing else.
+    let status = answer.raw().status().as_u16().to_string();
+    let code = answer.err().code().unwrap_or(&status);
+    let said = match answer.err().message() {
+        Some(message) => format!("{code}: {message}"),
+        None => code.to_string(),
+    };
     (kind_of_code(code), said)
 }
 
@@ -73,10 +80,9 @@ fn kind_of_code(code: &str) -> Kind {
 
 impl Place {
     /// A write that failed.
-    pub(super) fn failed<E, R>(&self, error: &SdkError<E, R>) -> SinkError
+    pub(super) fn failed<E>(&self, error: &SdkError<E>) -> SinkError
     where
         E: ProvideErrorMetadata + Error + 'static,
-        R: std::fmt::Debug + 'static,
     {
         let (kind, said) = kind_of(error);
         let Place { what, action, .. } = self;
@@ -133,14 +139,13 @@ const TRIED_AGAIN: &str = "it is tried again at the next tick";
 
 /// Looks at a sink's place before the first result: what is wrong, if anything. A role that may
 /// write but not look is enough: the writes will tell.
-pub(super) fn checked<T, E, R>(
+pub(super) fn checked<T, E>(
     place: &Place,
-    answer: Result<T, SdkError<E, R>>,
+    answer: Result<T, SdkError<E>>,
     judge: impl FnOnce(T) -> Option<Fault>,
 ) -> Option<Fault>
 where
     E: ProvideErrorMetadata + Error + 'static,
-    R: std::fmt::Debug + 'static,
 {
     match answer {
         Ok(answer) => judge(answer),

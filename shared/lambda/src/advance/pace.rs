@@ -91,8 +91,16 @@ mod tests {
         let due = 1_700_000_000_000;
         let deadline = due as u64 + 90_000;
         assert_eq!(ends(due, Some(due), deadline), (59_000, Some(89_500)));
-        assert_eq!(ends(due + 2_000, Some(due), deadline), (57_000, Some(87_500)), "delivered late");
-        assert_eq!(ends(due + 125_000, Some(due), deadline + 125_000).0, 54_000, "two periods late");
+        assert_eq!(
+            ends(due + 2_000, Some(due), deadline),
+            (57_000, Some(87_500)),
+            "delivered late"
+        );
+        assert_eq!(
+            ends(due + 125_000, Some(due), deadline + 125_000).0,
+            54_000,
+            "two periods late"
+        );
         assert_eq!(ends(due + 59_900, Some(due), deadline).0, 0, "one tick, then the next comes");
         assert_eq!(ends(due, None, deadline).0, 59_000, "by hand");
     }

@@ -93,5 +93,6 @@ impl Summary {
 
 /// RFC 3339; milliseconds where no calendar reaches.
 fn text(time: EventMs) -> String {
-    Timestamp::from_millisecond(time.0).map_or_else(|_| format!("{} ms", time.0), |at| at.to_string())
+    Timestamp::from_millisecond(time.0)
+        .map_or_else(|_| format!("{} ms", time.0), |at| at.to_string())
 }

@@ -92,7 +92,11 @@ impl KafkaEvent {
         let broker = record.timestamp_type.as_ref().is_some_and(|kind| kind.0 == "LOG_APPEND_TIME");
         partition.has_producer_times |= !broker;
         let arrival = WallMs(record.timestamp);
-        partition.records.push(RawRecord { bytes, position: Position::from_offset(offset), arrival });
+        partition.records.push(RawRecord {
+            bytes,
+            position: Position::from_offset(offset),
+            arrival,
+        });
         Ok(())
     }
 }

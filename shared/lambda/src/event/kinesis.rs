@@ -9,11 +9,12 @@ use std::fmt;
 use bytes::Bytes;
 use serde::Deserialize;
 use serde::de::{Deserializer, IgnoredAny, SeqAccess, Visitor};
+use tidemill_aws::kpl;
 use tidemill_flow::decode::{RawBatch, RawRecord};
 use tidemill_model::{LogId, Position, WallMs};
 use tidemill_pipeline::{Pipeline, StreamSource};
 
-use super::{EventError, FromMembers, ShardBatch, Text, decode_into, kpl, listed, span};
+use super::{EventError, FromMembers, ShardBatch, Text, decode_into, listed, span};
 
 const EXPECTED: &str = "a Kinesis stream (`aws:kinesis`)";
 const MEMBER: &str = "Records";

@@ -95,10 +95,8 @@ pub fn document(at: WallMs, pipeline: &str, stream: Option<&str>, measured: &[Me
         "Dimensions": dimensions,
         "Metrics": definitions,
     });
-    members.insert(
-        "_aws".to_string(),
-        json!({ "Timestamp": at.0, "CloudWatchMetrics": [directive] }),
-    );
+    members
+        .insert("_aws".to_string(), json!({ "Timestamp": at.0, "CloudWatchMetrics": [directive] }));
     Value::Object(members)
 }
 

@@ -28,7 +28,7 @@ guard=$!
 exec 3<&-
 wait $server
 ended=$?
-kill $guard
+kill $guard 2>/dev/null
 exit $ended
 "#;
 

@@ -50,21 +50,21 @@ fn entries(text: &str) -> Vec<Entry<String>> {
 
 const BOUNDS: Bounds = Bounds { entries: 3, bytes: 1000, at_once: 1 };
 
-#[tokio::test(start_paused = true)]
+#[tokio::test]
 async fn a_request_holds_no_key_twice_and_keys_stay_in_order() {
     let service = Service::new(&[]);
     send_all(&service, BOUNDS, &entries("a1 b1 a2 c1 d1 b2 a3")).await.unwrap();
     assert_eq!(service.requests(), ["a1 b1 c1", "d1", "a2 b2", "a3"]);
 }
 
-#[tokio::test(start_paused = true)]
+#[tokio::test]
 async fn what_is_refused_is_sent_again_before_later_entries_of_its_key() {
     let service = Service::new(&[&["a1", "c1"], &["a1"]]);
     send_all(&service, BOUNDS, &entries("a1 b1 c1 a2 b2")).await.unwrap();
     assert_eq!(service.requests(), ["a1 b1 c1", "a1 c1", "a1", "a2 b2"]);
 }
 
-#[tokio::test(start_paused = true)]
+#[tokio::test]
 async fn a_request_is_bounded_in_bytes_but_for_one_large_entry() {
     let mut all = entries("a1 b1 c1 d1");
     all[2].bytes = 5000;
@@ -73,7 +73,7 @@ async fn a_request_is_bounded_in_bytes_but_for_one_large_entry() {
     assert_eq!(service.requests(), ["a1 b1", "c1", "d1"]);
 }
 
-#[tokio::test(start_paused = true)]
+#[tokio::test]
 async fn patience_ends_only_when_nothing_is_taken() {
     // One of two is taken again and again: more rounds than patience has.
     let text: Vec<String> = (b'a'..=b'z').map(|key| format!("{}1", key as char)).collect();
@@ -98,7 +98,7 @@ async fn patience_ends_only_when_nothing_is_taken() {
     assert!(requests[1..].iter().all(|request| request == "a1"), "{requests:?}");
 }
 
-#[tokio::test(start_paused = true)]
+#[tokio::test]
 async fn an_epoch_of_very_many_entries_of_one_key_has_bounded_rounds() {
     let count = 2 * ROUNDS_MAX + 1;
     let all: Vec<Entry<String>> = (0..count)

@@ -56,20 +56,18 @@ pub fn unpack(record: &[u8]) -> Option<Vec<Bytes>> {
     (!records.is_empty()).then_some(records)
 }
 
-/// An aggregate of these user records, for tests.
-#[cfg(test)]
-pub(crate) fn pack(records: &[&[u8]]) -> Vec<u8> {
-    let records = records
-        .iter()
-        .map(|data| UserRecord {
-            partition_key_index: Some(0),
-            data: Some(Bytes::copy_from_slice(data)),
-        })
-        .collect();
-    sealed(&AggregatedRecord { records }.encode_to_vec())
+/// An aggregate of these user records, all with the partition key `p`: what a producer sends, and
+/// so what tests of consumers need.
+pub fn pack(records: &[&[u8]]) -> Vec<u8> {
+    const KEYS: [u8; 3] = [0x0a, 1, b'p'];
+    let user = |data: &&[u8]| UserRecord {
+        partition_key_index: Some(0),
+        data: Some(Bytes::copy_from_slice(data)),
+    };
+    let aggregate = AggregatedRecord { records: records.iter().map(user).collect() };
+    sealed(&[&KEYS, &aggregate.encode_to_vec()[..]].concat())
 }
 
-#[cfg(test)]
 fn sealed(body: &[u8]) -> Vec<u8> {
     [&MAGIC, body, &Md5::digest(body)[..]].concat()
 }
