@@ -415,6 +415,3 @@ impl State {
 
 #[cfg(test)]
 mod tests;
-
-#[cfg(test)]
-mod tests;
