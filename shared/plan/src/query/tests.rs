@@ -296,9 +296,12 @@ fn a_plan_that_runs_for_long_does_not_grow() {
     assert!(held <= 1000 * of_one_run, "{held} of {of_one_run} each");
 }
 
+/// The column that an end of the window is read from, and what is added to it.
+type NamedEdge = Option<(String, i64)>;
+
 /// The names of a query's key columns, `None` when its rows are not provably unique, and where its
 /// window is read from.
-fn key_of(sql: &str) -> (Option<Vec<String>>, [Option<(String, i64)>; 2]) {
+fn key_of(sql: &str) -> (Option<Vec<String>>, [NamedEdge; 2]) {
     let query = planned(sql);
     let name = |index: usize| query.output.field(index).name().clone();
     let key = query.result_key();
@@ -307,14 +310,14 @@ fn key_of(sql: &str) -> (Option<Vec<String>>, [Option<(String, i64)>; 2]) {
     (columns, [key.start, key.end].map(|edge| edge.map(|edge| (name(edge.column), edge.plus_ms))))
 }
 
-fn edges(start: (&str, i64), end: (&str, i64)) -> [Option<(String, i64)>; 2] {
+fn edges(start: (&str, i64), end: (&str, i64)) -> [NamedEdge; 2] {
     [start, end].map(|(column, plus_ms)| Some((column.to_string(), plus_ms)))
 }
 
 #[test]
 fn rows_are_unique_where_every_group_is_an_output_column() {
     let both = edges(("window_start", 0), ("window_end", 0));
-    let cases: [(&str, &[&str], [Option<(String, i64)>; 2]); 12] = [
+    let cases: [(&str, &[&str], [NamedEdge; 2]); 12] = [
         (
             "SELECT k, window_start, window_end, COUNT(*) AS n FROM TUMBLE(s, ts, INTERVAL '10' SECOND) GROUP BY k, window_start, window_end",
             &["k"],

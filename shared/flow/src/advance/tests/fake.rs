@@ -18,8 +18,8 @@ use tidemill_model::{
 
 use crate::emit::{json, result_id};
 use crate::ports::{
-    Closed, Drained, Emission, OpenState, OpenWindows, QueryError, QueryResults, Sink, SinkError,
-    Source, StatePart, Taken,
+    Closed, Drained, Emission, OpenState, OpenWindows, QueryError, QueryResults, Rejection, Sink,
+    SinkError, Source, StatePart, Taken,
 };
 
 /// Event times of one segment, as a block of query `query`.
@@ -308,6 +308,8 @@ pub(super) struct Delivered {
     pub(super) files: BTreeMap<String, Vec<String>>,
     /// Emissions that sinks took, whole ones.
     pub(super) emissions: Vec<(String, Epoch)>,
+    /// Ids of result rows that sinks can never take.
+    pub(super) unfit: Vec<String>,
     /// Emissions until the next fault; `None`: no fault.
     pub(super) fault_in: Option<(u64, SinkFault)>,
 }
@@ -339,10 +341,18 @@ impl Sink for Lines {
     }
 
     async fn emit(&mut self, emission: &Emission) -> Result<Taken, SinkError> {
-        let lines = lines(emission);
+        let mut lines = lines(emission);
         assert!(!lines.is_empty(), "an emission of nothing");
+        let mut rejected = Vec::new();
         let fault = {
             let mut taken = self.taken.lock().unwrap();
+            lines.retain(|(id, _)| {
+                let is_unfit = taken.unfit.contains(id);
+                if is_unfit {
+                    rejected.push(rejection(id));
+                }
+                !is_unfit
+            });
             let fault = match &mut taken.fault_in {
                 Some((0, fault)) => Some(*fault),
                 Some((left, _)) => {
@@ -371,10 +381,17 @@ impl Sink for Lines {
                 let mut taken = self.taken.lock().unwrap();
                 taken.emissions.push((self.name.clone(), emission.epoch));
                 let state = (taken.files[&self.name].len() as u64).to_be_bytes().to_vec();
-                Ok(Taken::all(state))
+                Ok(Taken { state, rejected })
             }
         }
     }
+}
+
+/// The refusal of the row with this id, `{query}/{epoch}/{n}`.
+fn rejection(id: &str) -> Rejection {
+    let parts: Vec<&str> = id.split('/').collect();
+    let (query, row) = (parts[0].to_string(), parts[2].parse().unwrap());
+    Rejection { query, row, detail: "too large".to_string() }
 }
 
 /// The lines of an emission, by id.
