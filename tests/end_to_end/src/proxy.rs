@@ -68,6 +68,8 @@ pub enum Fate {
     Hangs,
     /// See [`Proxy::deny`].
     Denied,
+    /// See [`Proxy::distrust_clocks`].
+    ClockDistrusted,
 }
 
 /// The proxy.
@@ -87,6 +89,8 @@ struct State {
     faults: Faults,
     /// Operations that are answered `AccessDeniedException`; all when it holds `*`.
     denied: Vec<String>,
+    /// Whether requests are refused because of the caller's clock.
+    distrusts_clocks: bool,
     counts: BTreeMap<Fate, u64>,
 }
 
@@ -97,6 +101,7 @@ impl Proxy {
             rng: Rng::new(seed),
             faults: Faults::default(),
             denied: Vec::new(),
+            distrusts_clocks: false,
             counts: BTreeMap::new(),
         };
         let shared = Arc::new(Shared { backend, clients: Mutex::default(), state: state.into() });
@@ -123,6 +128,12 @@ impl Proxy {
         self.shared.state.lock().expect("no panic while held").denied = denied;
     }
 
+    /// From now on refuses every request because its signature is of another time, as AWS does when
+    /// the caller's clock is wrong by more than five minutes; or no longer.
+    pub fn distrust_clocks(&self, distrust: bool) {
+        self.shared.state.lock().expect("no panic while held").distrusts_clocks = distrust;
+    }
+
     /// What became of the requests so far.
     pub fn counts(&self) -> BTreeMap<Fate, u64> {
         self.shared.state.lock().expect("no panic while held").counts.clone()
@@ -133,6 +144,8 @@ impl State {
     fn fate(&mut self, operation: &str) -> Fate {
         let fate = if self.denied.iter().any(|name| name == operation || name == "*") {
             Fate::Denied
+        } else if self.distrusts_clocks {
+            Fate::ClockDistrusted
         } else {
             self.draw()
         };
@@ -185,6 +198,12 @@ impl Shared {
                      perform: dynamodb:{operation} because no identity-based policy allows the \
                      dynamodb:{operation} action"
                 ),
+            ),
+            Fate::ClockDistrusted => refusal(
+                400,
+                "com.amazon.coral.service#InvalidSignatureException",
+                "Signature expired: 20260101T000000Z is now earlier than 20260101T001500Z \
+                 (20260101T002000Z - 5 min.)",
             ),
             Fate::Reset => Answer::Reset,
             Fate::AnswerDropped => {

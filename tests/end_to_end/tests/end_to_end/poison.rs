@@ -100,7 +100,7 @@ fn poison_records_become_dead_letters_and_the_rest_counts() {
                 .map(letter)
                 .find(|letter| letter["shard"] == shard && letter["position"] == place.as_str());
             let found = found.unwrap_or_else(|| panic!("none for {reason} at {place}: {rows:#?}"));
-            assert_eq!(found["reason"], *reason);
+            assert_eq!(found["reason"], *reason, "{found}");
             assert_eq!(found["stream"], "ad_events");
             assert_eq!(found["raw_length"], bytes.len());
             let kept = raw(&found);
