@@ -130,3 +130,26 @@ async fn results_and_dead_letters_arrive_at_a_stream() {
     );
     assert!(records["dead_letters/s/0"].starts_with(r#"{"id":"dead/4/0","reason":"undecodable""#));
 }
+
+#[tokio::test]
+async fn an_answer_about_other_records_stops_emission() {
+    let fake = FakeAws::start(|_| answer(&[true]));
+    let failed = sink(&fake.aws()).emit(&emission(4, &["a", "b"])).await.unwrap_err();
+    assert!(failed.reason.contains("not about the records"), "{failed}");
+}
+
+#[tokio::test]
+async fn a_stream_that_is_being_deleted_is_a_fault() {
+    for (status, is_fault) in [("ACTIVE", false), ("UPDATING", false), ("DELETING", true)] {
+        let fake = FakeAws::start(move |_| {
+            let summary = json!({
+                "StreamName": "results", "StreamARN": "arn:aws:kinesis:x:1:stream/results",
+                "StreamStatus": status, "RetentionPeriodHours": 24,
+                "StreamCreationTimestamp": 0, "EnhancedMonitoring": [], "OpenShardCount": 1,
+            });
+            (200, json!({ "StreamDescriptionSummary": summary }))
+        });
+        let fault = sink(&fake.aws()).check().await;
+        assert_eq!(fault.is_some(), is_fault, "{status}: {fault:?}");
+    }
+}

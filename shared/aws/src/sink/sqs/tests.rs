@@ -168,3 +168,10 @@ async fn a_queue_that_is_missing_or_narrow_is_a_fault() {
         assert!(fault.is_none_or(|fault| fault.what.contains(most)));
     }
 }
+
+#[tokio::test]
+async fn an_answer_about_other_messages_stops_emission() {
+    let fake = FakeAws::start(|_| (200, json!({ "Successful": [], "Failed": [] })));
+    let failed = sink(&fake.aws(), STANDARD).emit(&emission(4, &["a"])).await.unwrap_err();
+    assert!(failed.reason.contains("not about the messages"), "{failed}");
+}
