@@ -6,9 +6,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use serde_json::{Value, json};
 use tidemill_testkit::servers::DynamoDbLocal;
 
-use super::super::fake_aws::{FakeAws, Request, error};
 use super::super::samples::{emission, letter, queries};
 use super::*;
+use crate::fake_aws::{FakeAws, Request, error};
 
 fn sink(aws: &Aws, columns: Option<Vec<usize>>) -> DynamoSink {
     DynamoSink::new(aws, "out", "results", queries(columns))

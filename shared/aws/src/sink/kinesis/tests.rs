@@ -7,16 +7,16 @@ use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 use tidemill_testkit::servers::KinesisLocal;
 
-use super::super::fake_aws::{FakeAws, error};
 use super::super::samples::{emission, letter, queries};
 use super::*;
+use crate::fake_aws::{FakeAws, error};
 
 fn sink(aws: &Aws) -> KinesisSink {
     KinesisSink::new(aws, "out", "results", queries(Some(vec![0])))
 }
 
 /// The rows' numbers in a request, or the dead letters' ids.
-fn rows(request: &super::super::fake_aws::Request) -> Vec<String> {
+fn rows(request: &crate::fake_aws::Request) -> Vec<String> {
     let body = request.json();
     let records = body["Records"].as_array().unwrap().iter();
     records

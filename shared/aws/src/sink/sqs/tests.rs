@@ -3,9 +3,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use serde_json::{Value, json};
 
-use super::super::fake_aws::{Answer, FakeAws, Request as Seen, error};
 use super::super::samples::{emission, letter, queries};
 use super::*;
+use crate::fake_aws::{Answer, FakeAws, Request as Seen, error};
 
 const FIFO: &str = "https://sqs.eu-central-1.amazonaws.com/123456789012/results.fifo";
 const STANDARD: &str = "https://sqs.eu-central-1.amazonaws.com/123456789012/results";
