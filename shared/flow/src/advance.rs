@@ -281,7 +281,9 @@ fn merge(
             let (progress, segment) = (&mut known.progress, read.segment);
             progress.merged = segment.through;
             progress.clock = progress.clock.max(segment.clock);
-            progress.newest_append = segment.appended_at;
+            // Nothing is appended before it arrives: a writer whose clock is behind its source's must
+            // not make its log look silent.
+            progress.newest_append = segment.appended_at.max(segment.newest_arrival);
             progress.newest_arrival = progress.newest_arrival.max(Some(segment.newest_arrival));
             work.merge(open, &log, segment)?;
         }
