@@ -32,13 +32,23 @@ pub(crate) enum Command {
         query: Option<String>,
     },
     /// Show a store: logs, positions, watermarks, open windows, last checkpoint.
-    State {
-        /// The store file.
-        store: PathBuf,
-        /// The pipeline file, to show its open windows as well.
-        #[arg(long, value_name = "PIPELINE")]
-        pipeline: Option<PathBuf>,
-    },
+    State(StateArgs),
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct StateArgs {
+    /// The store file.
+    #[arg(required_unless_present = "table")]
+    pub(crate) store: Option<PathBuf>,
+
+    /// A state table in DynamoDB instead of a file, in the region and account that AWS_REGION,
+    /// AWS_PROFILE and the like name. Needs --pipeline: a table can hold several pipelines.
+    #[arg(long, value_name = "NAME", conflicts_with = "store", requires = "pipeline")]
+    pub(crate) table: Option<String>,
+
+    /// The pipeline file, to show its open windows as well.
+    #[arg(long, value_name = "PIPELINE")]
+    pub(crate) pipeline: Option<PathBuf>,
 }
 
 #[derive(Debug, clap::Args)]

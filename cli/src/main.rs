@@ -28,7 +28,7 @@ fn main() -> ExitCode {
         Command::Run(args) => run::run(args),
         Command::Check { pipeline } => check::check(&pipeline),
         Command::Explain { pipeline, query } => explain::explain(&pipeline, query.as_deref()),
-        Command::State { store, pipeline } => state::state(&store, pipeline.as_deref()),
+        Command::State(args) => state::state(args),
     };
     done.unwrap_or_else(|report| {
         show(&report);

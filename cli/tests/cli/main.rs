@@ -6,4 +6,6 @@ mod commands;
 mod flights;
 mod formats;
 mod resume;
+#[cfg(feature = "aws")]
+mod table;
 mod workspace;

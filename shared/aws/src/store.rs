@@ -24,7 +24,7 @@ mod attempts;
 mod consumed;
 mod failure;
 mod layout;
-mod table;
+pub(crate) mod table;
 
 use std::error::Error;
 use std::sync::Arc;

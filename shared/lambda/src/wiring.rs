@@ -28,6 +28,10 @@ use crate::logs::Logs;
 use crate::setup::{self, Read};
 use crate::telemetry::Metrics;
 
+/// Longest wait for DynamoDB to describe the state table: well below the ten seconds that Lambda
+/// gives a start.
+const CHECK_TIMEOUT: Duration = Duration::from_secs(5);
+
 /// What every function of a pipeline is made of.
 struct Wired {
     pipeline: Pipeline,
@@ -99,7 +103,7 @@ async fn find(environment: &Environment) -> Found {
     let aws = Aws::from_env().await.map_err(|fault| faults.push(fault)).ok();
     let store = aws.as_ref().zip(state_table).map(|(aws, table)| DynamoStore::new(aws, &table));
     if let Some(store) = &store {
-        faults.extend(store.check().await.err());
+        faults.extend(check(store).await);
     }
     let sources = match (&aws, &planned, starting) {
         (Some(aws), Some((pipeline, _)), Some(starting)) => {
@@ -108,6 +112,22 @@ async fn find(environment: &Environment) -> Found {
         _ => None,
     };
     Found { aws, planned, store, sources, clock, schedule, faults }
+}
+
+/// The fault of the state table. When DynamoDB does not say in time, as it may when a thousand
+/// functions start and ask at once, the function starts without having looked.
+async fn check(store: &DynamoStore) -> Option<Fault> {
+    match tokio::time::timeout(CHECK_TIMEOUT, store.check()).await {
+        Ok(checked) => checked.err(),
+        Err(_) => {
+            let table = store.table();
+            tracing::error!(
+                error_type = "Setup.Unchecked",
+                "the state table `{table}` was not described in time; going on"
+            );
+            None
+        }
+    }
 }
 
 impl Found {

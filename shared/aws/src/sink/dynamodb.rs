@@ -22,9 +22,7 @@ use std::collections::BTreeMap;
 use async_trait::async_trait;
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::error::BuildError;
-use aws_sdk_dynamodb::types::{
-    AttributeValue, KeyType, PutRequest, ScalarAttributeType, TableDescription, WriteRequest,
-};
+use aws_sdk_dynamodb::types::{AttributeValue, PutRequest, WriteRequest};
 use tidemill_flow::emit::{Letter, json, result_id};
 use tidemill_flow::ports::{Emission, QueryResults, Rejection, Sink, SinkError, Taken};
 use tidemill_model::Epoch;
@@ -34,6 +32,7 @@ use self::attribute::{attribute, bytes_of};
 use super::batches::{Bounds, Entry, Refused, Transport, send_all};
 use super::failure::{Place, checked};
 use super::rows::{KeyReader, Queries, Query};
+use crate::store::table;
 use crate::{Aws, Fault};
 
 /// Names that an item has beside the query's columns.
@@ -79,8 +78,8 @@ impl DynamoSink {
     pub(super) async fn check(&self) -> Option<Fault> {
         let answer = self.client.describe_table().table_name(&self.table).send().await;
         checked(&self.place, answer, |answer| {
-            let table = answer.table?;
-            (!has_keys(&table)).then(|| {
+            let description = answer.table?;
+            (!table::has_keys(&description)).then(|| {
                 let Place { sink, what, .. } = &self.place;
                 Fault::new(
                     format!("{what} of sink `{sink}` has other keys than results are kept under"),
@@ -121,19 +120,6 @@ impl DynamoSink {
         }
         Ok(())
     }
-}
-
-fn has_keys(table: &TableDescription) -> bool {
-    let is_key = |name: &str, of_type: KeyType| {
-        let keys = table.key_schema.iter().flatten();
-        let attributes = table.attribute_definitions.iter().flatten();
-        keys.into_iter().any(|key| key.attribute_name == name && key.key_type == of_type)
-            && attributes.into_iter().any(|attribute| {
-                attribute.attribute_name == name
-                    && attribute.attribute_type == ScalarAttributeType::S
-            })
-    };
-    is_key(PK, KeyType::Hash) && is_key(SK, KeyType::Range)
 }
 
 /// Where a row is kept.

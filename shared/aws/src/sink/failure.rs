@@ -29,6 +29,8 @@ pub(super) struct Place {
 pub(super) enum Kind {
     /// The role may not do it.
     Denied,
+    /// It is not known who asks.
+    Credentials,
     /// The place does not exist.
     Missing,
     /// Anything else: throttled, down, unreachable.
@@ -63,15 +65,23 @@ fn kind_of_code(code: &str) -> Kind {
         | "403"
         | "KmsAccessDenied"
         | "KMSAccessDeniedException"
-        | "UnrecognizedClientException"
-        | "InvalidSignatureException"
-        | "ExpiredTokenException"
+        | "KMS.AccessDeniedException" => Kind::Denied,
+        "UnrecognizedClientException"
+        | "InvalidClientTokenId"
         | "InvalidAccessKeyId"
+        | "InvalidSignatureException"
         | "SignatureDoesNotMatch"
-        | "InvalidClientTokenId" => Kind::Denied,
+        | "IncompleteSignature"
+        | "ExpiredTokenException"
+        | "ExpiredToken"
+        | "InvalidToken"
+        | "RequestExpired"
+        | "RequestTimeTooSkewed"
+        | "MissingAuthenticationToken" => Kind::Credentials,
         "ResourceNotFoundException"
         | "NoSuchBucket"
         | "NotFound"
+        | "404"
         | "QueueDoesNotExist"
         | "AWS.SimpleQueueService.NonExistentQueue" => Kind::Missing,
         _ => Kind::Other,
@@ -91,6 +101,7 @@ impl Place {
                 "{what} denies access ({said}); allow {action} on it in the role of the function \
                  that advances, and the use of its key where it is encrypted with one of yours"
             ),
+            Kind::Credentials => format!("{what} does not know who asks ({said}); {CREDENTIALS}"),
             Kind::Missing => format!(
                 "{what} does not exist ({said}); create it again, or correct the pipeline file"
             ),
@@ -135,6 +146,7 @@ impl Place {
     }
 }
 
+const CREDENTIALS: &str = "renew or correct the AWS credentials; if its clock is wrong by minutes, correct this machine's";
 const TRIED_AGAIN: &str = "it is tried again at the next tick";
 
 /// Looks at a sink's place before the first result: what is wrong, if anything. A role that may
@@ -156,7 +168,51 @@ where
                 tracing::warn!(sink, what, said, "a sink could not be looked at: access denied");
                 None
             }
+            (Kind::Credentials, said) => {
+                let Place { sink, what, .. } = place;
+                let what = format!("{what} of sink `{sink}` does not know who asks ({said})");
+                Some(Fault::new(what, CREDENTIALS))
+            }
             (Kind::Other, said) => Some(place.unreachable(&said)),
         },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use aws_sdk_dynamodb::operation::describe_table::DescribeTableError;
+
+    use super::super::fake_aws::{FakeAws, error};
+    use super::*;
+
+    fn place() -> Place {
+        let what = "table `t`".to_string();
+        Place { sink: "out".to_string(), what, action: "dynamodb:BatchWriteItem" }
+    }
+
+    /// What a service that answers so is found to be at start, and what a write to it says.
+    async fn told(status: u16, code: &'static str) -> (Option<Fault>, String) {
+        let fake = FakeAws::start(move |_| error(status, code, "it says"));
+        let client = aws_sdk_dynamodb::Client::new(fake.aws().sdk());
+        let answer = client.describe_table().table_name("t").send().await;
+        let failed: &SdkError<DescribeTableError> = answer.as_ref().unwrap_err();
+        let failed = place().failed(failed).reason;
+        (checked(&place(), answer, |_| None), failed)
+    }
+
+    #[tokio::test]
+    async fn errors_say_what_to_do_and_only_a_denied_look_is_no_fault() {
+        let cases = [
+            (400, "AccessDeniedException", false, "allow dynamodb:BatchWriteItem on it"),
+            (400, "ResourceNotFoundException", true, "create it again"),
+            (400, "ExpiredTokenException", true, "renew or correct the AWS credentials"),
+            (400, "Whatever", true, "tried again at the next tick"),
+        ];
+        for (status, code, is_fault, help) in cases {
+            let (fault, failed) = told(status, code).await;
+            assert_eq!(fault.is_some(), is_fault, "{code}: {fault:?}");
+            assert!(failed.contains(help) && failed.contains(code), "{failed}");
+            assert!(fault.is_none_or(|fault| fault.what.contains("sink `out`")));
+        }
     }
 }

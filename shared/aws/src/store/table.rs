@@ -79,7 +79,7 @@ fn create_request(
 
 fn fits(table: &str, description: &TableDescription) -> Result<(), Fault> {
     let found = keys(description);
-    if found != [format!("{PK} HASH S"), format!("{SK} RANGE S")] {
+    if !has_keys(description) {
         return Err(Fault::new(
             format!("the table `{table}` has other keys than a state table: {}", found.join(", ")),
             KEYS_WANTED,
@@ -92,6 +92,11 @@ fn fits(table: &str, description: &TableDescription) -> Result<(), Fault> {
             "wait until it is ACTIVE, or restore or create it",
         )),
     }
+}
+
+/// Whether the table's keys are `pk` and `sk`, both strings.
+pub(crate) fn has_keys(description: &TableDescription) -> bool {
+    keys(description) == [format!("{PK} HASH S"), format!("{SK} RANGE S")]
 }
 
 /// The table's keys, each as name, role and type: `pk HASH S`.

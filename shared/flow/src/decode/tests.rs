@@ -131,6 +131,23 @@ fn a_record_is_a_row_with_times_and_index() {
 }
 
 #[test]
+fn a_record_without_a_value_is_a_dead_letter() {
+    let csv = stream(Format::Csv, &[("name", ColumnType::String)]);
+    let raw = RawBatch { nulls: vec![1], ..batch(&["a", "", "b"]) };
+    let decoded = Decoder::new(&csv, None).unwrap().decode(&log(), raw.clone());
+    assert_eq!(
+        (rows(&decoded), decoded.dead.len()),
+        (vec![vec!["a".to_string()], vec!["b".to_string()]], 1)
+    );
+    let (index, letter) = &decoded.dead[0];
+    let detail = "the record has no value (null)".to_string();
+    assert_eq!((*index, &letter.reason), (1, &DeadReason::Undecodable { detail }));
+    assert!(letter.raw.as_ref().unwrap().first.is_empty());
+    let twice = RawBatch::concat(vec![raw.clone(), raw]);
+    assert_eq!(twice.nulls, [1, 4]);
+}
+
+#[test]
 fn event_time_is_judged() {
     let ads = ads();
     for none in [r#"{"ad":"x"}"#, r#"{"ad":"x","ts":null}"#] {

@@ -1,4 +1,6 @@
-use aws_sdk_dynamodb::types::{AttributeDefinition, BillingMode, KeySchemaElement};
+use aws_sdk_dynamodb::types::{
+    AttributeDefinition, BillingMode, KeySchemaElement, KeyType, ScalarAttributeType,
+};
 use serde_json::{Value, json};
 use tidemill_testkit::servers::DynamoDbLocal;
 

@@ -45,6 +45,19 @@ fn nothing_merged_and_nothing_closed_writes_nothing() {
 }
 
 #[test]
+fn a_tick_says_what_waited_for_it_and_when_the_chain_last_grew() {
+    let mut world = world();
+    let mut process = world.process();
+    let told = |ticked: crate::advance::Ticked| (ticked.unmerged_bytes, ticked.checkpoint_at);
+    assert_eq!(told(world.tick(&mut process, 1).unwrap()), (0, None));
+    world.append("s/a", &[1], 2);
+    let ticked = world.tick(&mut process, 3).unwrap();
+    assert!(ticked.bytes > 0);
+    assert_eq!((ticked.unmerged_bytes, ticked.checkpoint_at), (ticked.bytes, Some(WallMs(3))));
+    assert_eq!(told(world.tick(&mut process, 9).unwrap()), (0, Some(WallMs(3))));
+}
+
+#[test]
 fn a_watermark_that_closes_nothing_is_not_written() {
     let mut world = world();
     let mut process = world.process();
