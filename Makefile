@@ -6,6 +6,11 @@ FLIGHTS := examples/flights
 # Histories that `make sim` plays, and the one that `make sim-one` plays.
 SEEDS ?= 2000
 SEED ?= 1
+# A folder with a pipeline.toml, and what its functions are built for: arm64 or x86_64.
+PIPELINE ?= examples/ad-campaigns
+ARCH ?= arm64
+# One set of features for everything that compiles the AWS SDK, so that it is compiled once.
+FEATURES := tidemill/aws,tidemill-advance/kafka,tidemill-lambda/virtual-time
 # Cargo profile of the demo: dev builds in minutes, release runs faster and builds longer.
 PROFILE ?= dev
 # Events that `make bench` generates for each case.
@@ -26,13 +31,13 @@ demo-kill: tidemill ## The same year, killed ten times on the way: the results s
 clean-demo: ## Remove the results that runs of the examples left
 	rm -rf examples/*/output
 
-test: fmt-check lint ## Everything: format, lints, all tests; a warning is an error
+test: emulators fmt-check lint ## Everything: format, lints, all tests; a warning is an error
 	@if cargo nextest --version >/dev/null 2>&1; then set -ex; \
-	  cargo test --workspace --doc --locked --quiet; \
-	  cargo nextest run --workspace --locked; \
+	  cargo test --workspace --features $(FEATURES) --doc --locked --quiet; \
+	  cargo nextest run --workspace --features $(FEATURES) --locked; \
 	else \
 	  echo "cargo-nextest is not installed: using cargo test"; set -ex; \
-	  cargo test --workspace --locked; \
+	  cargo test --workspace --features $(FEATURES) --locked; \
 	fi
 
 check: test sim ## What a release must pass: all tests and SEEDS random histories
@@ -44,7 +49,14 @@ fmt-check: rust ## Fail where the code is not formatted
 	cargo fmt --all --check
 
 lint: rust ## Clippy; a warning is an error
-	cargo clippy --workspace --all-targets --locked -- -D warnings
+	cargo clippy --workspace --all-targets --features $(FEATURES) --locked -- -D warnings
+
+lint-infra: ## The template: cfn-lint, sam validate, and that it protects data
+	@env=$$(localstack/environment infra); set -ex; \
+	$$env/bin/cfn-lint infra/template.yaml; \
+	AWS_DEFAULT_REGION=us-east-1 SAM_CLI_TELEMETRY=0 $$env/bin/sam validate --lint --template infra/template.yaml; \
+	$$env/bin/python infra/check_template.py; \
+	$$env/bin/python infra/check_template_test.py
 
 sim: rust ## SEEDS random histories over a faulty store; a failure prints its seed
 	SEEDS=$(SEEDS) cargo test --locked -p simulation -- --nocapture
@@ -56,11 +68,36 @@ bench: rust ## Speed, memory and bytes, against parsing alone: make bench EVENTS
 	cargo build --release --locked -p tidemill -p bench
 	cargo run --quiet --release --locked -p bench -- --events $(EVENTS)
 
+build-lambda: rust ## Packages for AWS in target/lambda: make build-lambda PIPELINE=folder ARCH=x86_64
+	infra/build-lambda $(PIPELINE) $(ARCH)
+
+deploy: ## To AWS: make deploy PIPELINE=folder STACK=name PARAMETERS="CreateStream=true"
+	PIPELINE=$(PIPELINE) ARCH=$(ARCH) infra/deploy $(PARAMETERS)
+
+local-up: ## A local AWS on port 4566: with Docker, or as plain processes
+	localstack/up
+
+local-down: ## End it, with all that it holds
+	localstack/down
+
+local-demo: binaries ## Deploy the ad campaigns there, feed them, show results arrive
+	localstack/demo
+
+test-localstack: binaries ## The same as a test, on a local AWS of its own
+	localstack/test
+
+binaries: rust
+	cargo build --workspace --features $(FEATURES) --bins --locked
+
 tidemill: rust
 	cargo build --locked --profile $(PROFILE) -p tidemill
+
+emulators:
+	@localstack/install >/dev/null
 
 rust:
 	@command -v cargo >/dev/null || { echo "a Rust toolchain is needed: https://rustup.rs" >&2; exit 1; }
 	@command -v cc >/dev/null || { echo "a C compiler is needed (zstd): apt install build-essential, or xcode-select --install" >&2; exit 1; }
 
-.PHONY: help demo demo-kill clean-demo test check fmt fmt-check lint sim sim-one bench tidemill rust
+.PHONY: help demo demo-kill clean-demo test check fmt fmt-check lint lint-infra sim sim-one bench \
+  build-lambda deploy local-up local-down local-demo test-localstack binaries tidemill emulators rust
