@@ -74,13 +74,13 @@ class LocalAws:
     def stop(self) -> None:
         """Ends every process of this local AWS: politely, then for certain."""
         deadline = time.monotonic() + STOP_SECONDS_MAX
-        for pid in self._processes():
+        for pid in self.processes():
             # A frozen function must run to hear the signal.
             _signal(pid, signal.SIGCONT)
             _signal(pid, signal.SIGTERM)
-        while self._processes() and time.monotonic() < deadline:
+        while self.processes() and time.monotonic() < deadline:
             time.sleep(0.1)
-        while left := self._processes():
+        while left := self.processes():
             for pid in left:
                 _signal(pid, signal.SIGKILL)
             time.sleep(0.1)
@@ -111,7 +111,7 @@ class LocalAws:
             "TIDEMILL_FUNCTION_LOGS": str(self.state.function_logs),
         }
 
-    def _processes(self) -> list[int]:
+    def processes(self) -> list[int]:
         mark = f"{MARK}={self.state.root}"
         return [pid for pid, variables in _all_processes() if mark in variables and pid != os.getpid()]
 

@@ -22,8 +22,6 @@
 mod batches;
 mod dynamodb;
 mod failure;
-#[cfg(test)]
-mod fake_aws;
 mod kinesis;
 mod messages;
 mod rows;

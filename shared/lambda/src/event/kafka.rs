@@ -115,14 +115,14 @@ impl FromMembers for KafkaEvent {
     type Members<'de> = Members<'de>;
 
     fn from_members(members: Members<'_>) -> Result<KafkaEvent, EventError> {
-        match &members.source {
-            Some(source) if matches!(&*source.0, "aws:kafka" | "SelfManagedKafka") => {}
-            Some(source) => {
-                let found = source.0.to_string();
-                return Err(EventError::OtherSource { expected: EXPECTED, found });
-            }
-            None if members.others.is_some() => {
-                let found = "nothing known".to_string();
+        let others = members.others.as_ref().map(|others| {
+            let source = others.first().and_then(|other| other.event_source.as_ref());
+            source.map_or("nothing known", |source| &source.0)
+        });
+        match members.source.as_ref().map(|source| &*source.0).or(others) {
+            Some("aws:kafka" | "SelfManagedKafka") => {}
+            Some(found) => {
+                let found = found.to_string();
                 return Err(EventError::OtherSource { expected: EXPECTED, found });
             }
             None => {}
@@ -147,8 +147,16 @@ pub struct Members<'a> {
     records: Option<Records>,
     #[serde(borrow, rename = "eventSource", alias = "source")]
     source: Option<Text<'a>>,
-    #[serde(rename = "Records")]
-    others: Option<IgnoredAny>,
+    #[serde(borrow, rename = "Records")]
+    others: Option<Vec<Other<'a>>>,
+}
+
+/// A record of another kind of event: it names its source itself.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Other<'a> {
+    #[serde(borrow)]
+    event_source: Option<Text<'a>>,
 }
 
 #[derive(Deserialize)]
