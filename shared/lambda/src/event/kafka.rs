@@ -115,17 +115,16 @@ impl FromMembers for KafkaEvent {
     type Members<'de> = Members<'de>;
 
     fn from_members(members: Members<'_>) -> Result<KafkaEvent, EventError> {
-        match &members.source {
-            Some(source) if matches!(&*source.0, "aws:kafka" | "SelfManagedKafka") => {}
-            Some(source) => {
-                let found = source.0.to_string();
+        let source = members.source.as_ref();
+        let others = members.others.as_ref().map(|others| others.first());
+        let other = others.map(|first| first.and_then(|first| first.source.as_ref()));
+        match source.or(other.flatten()).map(|source| &*source.0) {
+            Some("aws:kafka" | "SelfManagedKafka") => {}
+            None if others.is_none() => {}
+            found => {
+                let found = found.unwrap_or("nothing known").to_string();
                 return Err(EventError::OtherSource { expected: EXPECTED, found });
             }
-            None if members.others.is_some() => {
-                let found = "nothing known".to_string();
-                return Err(EventError::OtherSource { expected: EXPECTED, found });
-            }
-            None => {}
         }
         match members.records {
             Some(Records(event)) => {
@@ -147,8 +146,15 @@ pub struct Members<'a> {
     records: Option<Records>,
     #[serde(borrow, rename = "eventSource", alias = "source")]
     source: Option<Text<'a>>,
-    #[serde(rename = "Records")]
-    others: Option<IgnoredAny>,
+    #[serde(borrow, rename = "Records")]
+    others: Option<Vec<Other<'a>>>,
+}
+
+/// A record of another kind of event.
+#[derive(Debug, Deserialize)]
+struct Other<'a> {
+    #[serde(borrow, rename = "eventSource", alias = "EventSource")]
+    source: Option<Text<'a>>,
 }
 
 #[derive(Deserialize)]
