@@ -39,7 +39,7 @@ pub const KEY_CHARS_MAX: usize = 256;
 #[derive(Debug)]
 pub(crate) enum PutError {
     /// The service said so, or did not answer.
-    Failed(SdkError<PutRecordsError>),
+    Failed(Box<SdkError<PutRecordsError>>),
     /// The answer is not about the records that were sent.
     Garbled,
 }
@@ -47,7 +47,7 @@ pub(crate) enum PutError {
 impl std::fmt::Display for PutError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            PutError::Failed(error) => DisplayErrorContext(error).fmt(f),
+            PutError::Failed(error) => DisplayErrorContext(error.as_ref()).fmt(f),
             PutError::Garbled => f.write_str("the answer is not about the records that were sent"),
         }
     }
@@ -66,7 +66,7 @@ pub(crate) async fn put_records(
 ) -> Result<Vec<Refused>, PutError> {
     let records = batch.iter().map(|entry| entry.item.clone()).collect();
     let request = client.put_records().stream_name(stream).set_records(Some(records));
-    let answer = request.send().await.map_err(PutError::Failed)?;
+    let answer = request.send().await.map_err(|error| PutError::Failed(Box::new(error)))?;
     if answer.records.len() != batch.len() {
         return Err(PutError::Garbled);
     }
