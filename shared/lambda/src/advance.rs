@@ -1,5 +1,6 @@
 //! Advance: tick after tick until shortly before the next schedule, or before the invocation's time
-//! is up.
+//! is up; or until nothing can happen before new records come, so that a pipeline without events
+//! costs one short invocation a schedule.
 //!
 //! ```text
 //! schedule ──▶ tick · tick tick tick · tick · … ──┤ schedule ──▶ …
@@ -148,6 +149,7 @@ impl Ticker {
             let next_ends = started.elapsed() + pause + took;
             let over = started.elapsed() + pause >= ends.soft
                 || ends.hard.is_some_and(|hard| next_ends >= hard);
+            let over = over || result.as_ref().is_ok_and(Ticked::is_quiet);
             match result {
                 Err(error) if over || !error.is_transient() => return Err(error),
                 Ok(_) if over => return Ok(unregistered),

@@ -27,10 +27,18 @@ pub fn machine_now() -> WallMs {
     }
 }
 
-/// The pipeline's wall clock: this machine's.
+/// The pipeline's wall clock: this machine's. That [`OFFSET_FILE`] is set is a fault: its time would
+/// be ignored.
 #[cfg(not(feature = "virtual-time"))]
-pub fn pipeline_clock(_environment: &Environment) -> Result<Arc<Clock>, Fault> {
-    Ok(Arc::new(machine_now))
+pub fn pipeline_clock(environment: &Environment) -> Result<Arc<Clock>, Fault> {
+    match environment.get(OFFSET_FILE) {
+        None => Ok(Arc::new(machine_now)),
+        Some(_) => Err(Fault::new(
+            format!("{OFFSET_FILE} is set, and this function was built without virtual time"),
+            "take the variable away; for end-to-end tests, build with the feature \
+             tidemill-lambda/virtual-time",
+        )),
+    }
 }
 
 /// The pipeline's wall clock: this machine's, moved by the milliseconds in the file that

@@ -180,6 +180,10 @@ impl State {
                 "LATEST" => records.len(),
                 "AT_SEQUENCE_NUMBER" => records.partition_point(|it| it.sequence < start()),
                 "AFTER_SEQUENCE_NUMBER" => records.partition_point(|it| it.sequence <= start()),
+                "AT_TIMESTAMP" => {
+                    let time = input["Timestamp"].as_f64().unwrap_or(0.0);
+                    records.partition_point(|it| it.arrival < time)
+                }
                 other => {
                     return Err(Refused("InvalidArgumentException", format!("iterator {other}")));
                 }

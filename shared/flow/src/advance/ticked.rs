@@ -61,6 +61,14 @@ pub struct Ticked {
 }
 
 impl Ticked {
+    /// Whether nothing can happen before a source has new records: this tick found nothing to do,
+    /// no window is open, and every known log is idle or has ended.
+    pub fn is_quiet(&self) -> bool {
+        let did_nothing = self.epoch.is_none() && self.recovered.is_none() && !self.lost;
+        let waits_for_nothing = !self.behind && self.logs_idle == self.logs;
+        did_nothing && waits_for_nothing && self.open.iter().all(|open| open.windows == 0)
+    }
+
     /// What is true of a draft whether or not it is committed. `last_close` is of the open state
     /// after it.
     pub(super) fn describe(&mut self, draft: &Draft, last_close: Option<EventMs>) {

@@ -52,6 +52,8 @@ pub struct Summary {
     pub open_windows: u64,
     /// Whether the last tick left work that could be done at once.
     pub behind: bool,
+    /// Whether nothing can happen before new records come; then the invocation ends early.
+    pub quiet: bool,
     /// Source records merged since the pipeline began.
     pub total_records: u64,
     /// Result rows since the pipeline began.
@@ -65,6 +67,7 @@ impl Summary {
         self.rows_rejected += ticked.rejected;
         self.unmerged_bytes = self.unmerged_bytes.max(ticked.unmerged_bytes);
         self.behind = ticked.behind;
+        self.quiet = ticked.is_quiet();
         if ticked.lost {
             // It tells nothing else: the other process's tick does.
             self.lost += 1;

@@ -283,10 +283,12 @@ impl Shared {
     fn read(&self, shard: &Shard, starting: ReadFrom, mut rng: Rng) {
         let settings = self.settings;
         // LATEST is the tip at the moment of creation, not at each reading.
-        let mut first_iterator = match starting {
+        let tip = match starting {
             ReadFrom::Latest => self.stream.iterator(&shard.id, &ReadFrom::Latest).ok(),
             _ => None,
         };
+        // Behind the last record that was read; `None`: ask for one from `reached`.
+        let mut iterator = None;
         let mut kept = starting.clone();
         let mut reached = starting;
         let mut queue: VecDeque<Delivery> = VecDeque::new();
@@ -296,20 +298,19 @@ impl Shared {
             }
             let Some(batch) = queue.pop_front() else {
                 let limit = 1 + rng.index(settings.batch_size);
-                let iterator = match &reached {
-                    ReadFrom::Latest => first_iterator.clone(),
-                    from => self.stream.iterator(&shard.id, from).ok(),
-                };
-                let page = iterator.and_then(|iterator| self.stream.read(&iterator, limit).ok());
-                let Some(mut page) = page else {
+                let known = iterator.take().or(match reached {
+                    ReadFrom::Latest => tip.clone(),
+                    _ => None,
+                });
+                let from = known.map_or_else(|| self.stream.iterator(&shard.id, &reached), Ok);
+                let page = from.and_then(|iterator| self.stream.read(&iterator, limit));
+                let Ok(mut page) = page else {
                     self.pause(POLL_PAUSE);
                     continue;
                 };
                 let ended = page.next.is_none();
+                iterator = page.next;
                 if page.records.is_empty() {
-                    if let (ReadFrom::Latest, Some(next)) = (&reached, page.next) {
-                        first_iterator = Some(next);
-                    }
                     let mut state = self.lock();
                     let entry = state.shards.entry(shard.id.clone()).or_default();
                     if page.behind_ms == 0 || ended {
@@ -325,7 +326,11 @@ impl Shared {
                     continue;
                 }
                 let count = delivery::cut(&page.records, limit);
-                page.records.truncate(count);
+                if count < page.records.len() {
+                    page.records.truncate(count);
+                    // It stands behind records that the next batch has to begin with.
+                    iterator = None;
+                }
                 queue.push_back(Delivery { records: page.records, retries: 0 });
                 continue;
             };
@@ -351,6 +356,7 @@ impl Shared {
             if rng.chance(settings.replaced_percent) {
                 queue.clear();
                 reached = kept.clone();
+                iterator = None;
             }
         }
     }

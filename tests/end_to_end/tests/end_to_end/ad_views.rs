@@ -1,6 +1,9 @@
-//! The plain case: a stream of four shards, counted exactly, and equal to one machine.
+//! The plain case: a stream of four shards, counted exactly, and equal to one machine; in small
+//! batches, and in the largest that Lambda takes.
 
+use end_to_end::ads::AdEvent;
 use end_to_end::mapping::KinesisSettings;
+use end_to_end::world::STREAM;
 
 use crate::deployment::{Deployment, WITHIN, events_by_shard};
 
@@ -22,4 +25,23 @@ fn views_are_counted_exactly() {
     assert_eq!(schedule.failures(), Vec::<String>::new());
     let (_, failed) = mapping.counts();
     assert_eq!(failed, 0, "{:?}", mapping.last_failure());
+}
+
+#[test]
+fn the_largest_batches_are_counted_exactly() {
+    let deployment = Deployment::of_ads(2, 22);
+    let shards = events_by_shard(2, 20_000, 120_000, 22);
+    deployment.put(0, &shards[0]);
+    // 10,000 records in one shard; 6 MB of them in the other, with text that no column wants.
+    let padded = |event: &AdEvent| {
+        let record = String::from_utf8(event.to_json()).unwrap();
+        record.replacen('{', &format!("{{\"padding\":\"{}\",", "x".repeat(800)), 1).into_bytes()
+    };
+    deployment.kinesis.put(STREAM, 1, shards[1].iter().map(padded));
+    let settings = KinesisSettings { batch_size: 10_000, ..KinesisSettings::new(22) };
+    let mapping = deployment.map(settings);
+    let _schedule = deployment.schedule(1);
+    mapping.drain(WITHIN);
+    deployment.assert_counted(&shards.concat());
+    deployment.assert_nothing_dead();
 }

@@ -27,7 +27,7 @@ fn processes_that_are_killed_lose_and_repeat_nothing() {
     for (shard, events) in shards.iter().enumerate() {
         deployment.put(shard, events);
     }
-    mapping.drain(WITHIN * 2);
+    mapping.drain(WITHIN);
     deployment.world.proxy.fail(Faults::default());
     deployment.assert_counted(&shards.concat());
     deployment.assert_nothing_dead();
