@@ -15,6 +15,8 @@ FEATURES := tidemill/aws,tidemill-advance/kafka,tidemill-lambda/virtual-time
 PROFILE ?= dev
 # Events that `make bench` generates for each case.
 EVENTS ?= 4000000
+# Cargo profile that `make bench-aws` measures; lambda is what is deployed, and builds longest.
+BENCH_PROFILE ?= release
 
 TIDEMILL := cargo run --quiet --locked --profile $(PROFILE) -p tidemill --
 INPUTS := --input flights=$(FLIGHTS)/flights.jsonl.zst --input weather=$(FLIGHTS)/weather.jsonl.zst
@@ -68,6 +70,11 @@ bench: rust ## Speed, memory and bytes, against parsing alone: make bench EVENTS
 	cargo build --release --locked -p tidemill -p bench
 	cargo run --quiet --release --locked -p bench -- --events $(EVENTS)
 
+bench-aws: rust ## Cost of a deployed pipeline, CPU and start of its functions, on DynamoDB Local
+	cargo build --profile $(BENCH_PROFILE) --locked \
+	  -p bench-aws -p tidemill-kinesis -p tidemill-kafka -p tidemill-advance
+	"$${CARGO_TARGET_DIR:-target}/$(BENCH_PROFILE)/bench-aws"
+
 build-lambda: rust ## Packages for AWS in target/lambda: make build-lambda PIPELINE=folder ARCH=x86_64
 	infra/build-lambda $(PIPELINE) $(ARCH)
 
@@ -100,4 +107,4 @@ rust:
 	@command -v cc >/dev/null || { echo "a C compiler is needed (zstd): apt install build-essential, or xcode-select --install" >&2; exit 1; }
 
 .PHONY: help demo demo-kill clean-demo test check fmt fmt-check lint lint-infra sim sim-one bench \
-  build-lambda deploy local-up local-down local-demo test-localstack binaries tidemill emulators rust
+  bench-aws build-lambda deploy local-up local-down local-demo test-localstack binaries tidemill emulators rust

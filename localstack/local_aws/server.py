@@ -74,13 +74,13 @@ class LocalAws:
     def stop(self) -> None:
         """Ends every process of this local AWS: politely, then for certain."""
         deadline = time.monotonic() + STOP_SECONDS_MAX
-        for pid in self._processes():
+        for pid in self.processes():
             # A frozen function must run to hear the signal.
             _signal(pid, signal.SIGCONT)
             _signal(pid, signal.SIGTERM)
-        while self._processes() and time.monotonic() < deadline:
+        while self.processes() and time.monotonic() < deadline:
             time.sleep(0.1)
-        while left := self._processes():
+        while left := self.processes():
             for pid in left:
                 _signal(pid, signal.SIGKILL)
             time.sleep(0.1)
@@ -102,7 +102,8 @@ class LocalAws:
             "DNS_ADDRESS": "0",
             "SKIP_SSL_CERT_DOWNLOAD": "1",
             "DISABLE_EVENTS": "1",
-            "EAGER_SERVICE_LOADING": "0",
+            # The dashboard is not drawn here.
+            "CFN_IGNORE_UNSUPPORTED_RESOURCE_TYPES": "1",
             "DYNAMODB_IN_MEMORY": "1",
             "KINESIS_MOCK_VERSION": backends.KINESIS_VERSION,
             "KINESIS_PERSISTENCE": "0",
@@ -111,7 +112,7 @@ class LocalAws:
             "TIDEMILL_FUNCTION_LOGS": str(self.state.function_logs),
         }
 
-    def _processes(self) -> list[int]:
+    def processes(self) -> list[int]:
         mark = f"{MARK}={self.state.root}"
         return [pid for pid, variables in _all_processes() if mark in variables and pid != os.getpid()]
 

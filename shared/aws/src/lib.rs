@@ -14,6 +14,8 @@
 //! Not here: what the six verbs decide (`flow`), the functions' events and environment (`lambda`).
 
 pub mod client;
+#[cfg(test)]
+mod fake_aws;
 pub mod fault;
 #[cfg(feature = "kafka")]
 mod kafka;

@@ -182,8 +182,8 @@ where
 mod tests {
     use aws_sdk_dynamodb::operation::describe_table::DescribeTableError;
 
-    use super::super::fake_aws::{FakeAws, error};
     use super::*;
+    use crate::fake_aws::{FakeAws, error};
 
     fn place() -> Place {
         let what = "table `t`".to_string();

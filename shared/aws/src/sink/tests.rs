@@ -3,8 +3,8 @@
 use tidemill_pipeline::Pipeline;
 use tidemill_plan::PipelinePlan;
 
-use super::fake_aws::{FakeAws, error};
 use super::*;
+use crate::fake_aws::{FakeAws, error};
 
 const STREAM: &str = r#"
 [streams.s]

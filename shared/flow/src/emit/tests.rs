@@ -277,3 +277,26 @@ fn a_dead_letter_sink_that_refuses_a_dead_letter_stops_emission() {
     assert_eq!(error.sink, "y");
     assert!(error.reason.contains("y is narrow"), "{error}");
 }
+
+#[test]
+fn a_sink_that_refuses_a_row_it_was_not_given_stops_emission() {
+    struct Confused;
+
+    #[async_trait]
+    impl Sink for Confused {
+        async fn restore(&mut self, _: Option<&[u8]>) -> Result<(), SinkError> {
+            Ok(())
+        }
+
+        async fn emit(&mut self, _: &Emission) -> Result<Taken, SinkError> {
+            let (query, detail) = ("q1".to_string(), String::new());
+            Ok(Taken { state: Vec::new(), rejected: vec![Rejection { query, row: 2, detail }] })
+        }
+    }
+
+    let sinks = ["x", "y"].map(|name| (name.to_string(), Box::new(Confused) as Box<dyn Sink>));
+    let mut emit = Emit::new(sinks.into_iter().collect(), routes()).unwrap();
+    let emission = Emission { results: vec![results("q1", 2)], ..Emission::empty(Epoch(3)) };
+    let error = now(emit.emit(&emission)).unwrap_err();
+    assert!(error.reason.contains("row 2 of `q1`"), "{error}");
+}

@@ -112,3 +112,22 @@ async fn an_epoch_of_very_many_entries_of_one_key_has_bounded_rounds() {
     // order; what precedes it is not.
     assert_eq!(requests[..4], ["0 1 2", "1 2", "3 4 5", "6 7 8"]);
 }
+
+#[tokio::test]
+async fn batches_that_share_a_key_are_not_sent_at_once() {
+    let count = 2 * ROUNDS_MAX + 1;
+    let all: Vec<Entry<String>> = (0..count)
+        .map(|n| Entry { key: "a".to_string(), bytes: 1, item: format!("{n}") })
+        .collect();
+    let service = Service::new(&[&["0"]]);
+    send_all(&service, Bounds { entries: 1, at_once: 8, ..BOUNDS }, &all).await.unwrap();
+    assert_eq!(service.requests()[..4], ["0", "0", "1", "2"]);
+}
+
+#[tokio::test]
+async fn batches_of_different_keys_do_not_wait_for_each_other() {
+    let service = Service::new(&[&["a1"]]);
+    let bounds = Bounds { entries: 1, at_once: 2, ..BOUNDS };
+    send_all(&service, bounds, &entries("a1 b1 c1")).await.unwrap();
+    assert_eq!(service.requests(), ["a1", "b1", "c1", "a1"]);
+}

@@ -1,12 +1,14 @@
 use aws_sdk_dynamodb::types::{
     AttributeDefinition, BillingMode, KeySchemaElement, KeyType, ScalarAttributeType,
 };
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use serde_json::{Value, json};
 use tidemill_testkit::servers::DynamoDbLocal;
 
-use super::super::fake_aws::{FakeAws, Request, error};
 use super::super::samples::{emission, letter, queries};
 use super::*;
+use crate::fake_aws::{FakeAws, Request, error};
 
 fn sink(aws: &Aws, columns: Option<Vec<usize>>) -> DynamoSink {
     DynamoSink::new(aws, "out", "results", queries(columns))
@@ -190,4 +192,48 @@ async fn a_table_that_fails_is_named_with_what_to_do() {
     assert!(failed.reason.contains("did not take the results"), "{failed}");
     let fault = nowhere.check().await.unwrap();
     assert!(fault.what.contains("cannot be looked at"), "{fault}");
+}
+
+#[tokio::test]
+async fn a_request_that_is_throttled_as_a_whole_is_tried_again() {
+    let calls = AtomicUsize::new(0);
+    let fake = FakeAws::start(move |_| match calls.fetch_add(1, Ordering::Relaxed) {
+        0 => error(400, "ProvisionedThroughputExceededException", "slow down"),
+        _ => (200, json!({ "UnprocessedItems": {} })),
+    });
+    sink(&fake.aws(), None).emit(&emission(4, &["a"])).await.unwrap();
+    assert_eq!(fake.requests("BatchWriteItem").len(), 2);
+}
+
+#[tokio::test]
+async fn an_answer_about_other_items_stops_emission() {
+    let other = json!({ "PutRequest": { "Item": { "pk": { "S": "x" }, "sk": { "S": "y" } } } });
+    let fake =
+        FakeAws::start(move |_| (200, json!({ "UnprocessedItems": { "results": [other] } })));
+    let failed = sink(&fake.aws(), None).emit(&emission(4, &["a"])).await.unwrap_err();
+    assert!(failed.reason.contains("not about the items"), "{failed}");
+}
+
+#[tokio::test]
+async fn rows_without_key_and_window_are_kept_by_epoch() {
+    let fake = FakeAws::start(|_| (200, json!({ "UnprocessedItems": {} })));
+    let mut queries = queries(None);
+    let key = &mut queries.get_mut("q").unwrap().key;
+    (key.start, key.end) = (None, None);
+    let mut sink = DynamoSink::new(&fake.aws(), "out", "results", queries);
+    sink.emit(&emission(12, &["a"])).await.unwrap();
+    assert_eq!(keys_of(&fake.requests("BatchWriteItem")[0]), ["q/12"]);
+}
+
+#[tokio::test]
+async fn a_dead_letter_always_fits_an_item() {
+    let dynamodb = DynamoDbLocal::start();
+    let aws = Aws::emulator(&dynamodb.url());
+    let client = Client::new(aws.sdk());
+    create_table(&client, "results", "sk").await;
+    let mut epoch = Emission::empty(Epoch(4));
+    epoch.dead_letters = vec![letter(&"\"".repeat(ITEM_BYTES_MAX))];
+    assert_eq!(sink(&aws, None).emit(&epoch).await.unwrap(), Taken::default());
+    let items = items(&client).await;
+    assert!(items[0].contains("\"shortened_length\":"), "{}", items[0]);
 }

@@ -7,16 +7,16 @@ use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 use tidemill_testkit::servers::KinesisLocal;
 
-use super::super::fake_aws::{FakeAws, error};
 use super::super::samples::{emission, letter, queries};
 use super::*;
+use crate::fake_aws::{FakeAws, error};
 
 fn sink(aws: &Aws) -> KinesisSink {
     KinesisSink::new(aws, "out", "results", queries(Some(vec![0])))
 }
 
 /// The rows' numbers in a request, or the dead letters' ids.
-fn rows(request: &super::super::fake_aws::Request) -> Vec<String> {
+fn rows(request: &crate::fake_aws::Request) -> Vec<String> {
     let body = request.json();
     let records = body["Records"].as_array().unwrap().iter();
     records
@@ -129,4 +129,27 @@ async fn results_and_dead_letters_arrive_at_a_stream() {
         r#"{"query":"q","result_id":"q/4/2","k":"b","window_start":"1970-01-01T00:00:00.000Z","window_end":"1970-01-01T00:01:00.000Z","n":2}"#
     );
     assert!(records["dead_letters/s/0"].starts_with(r#"{"id":"dead/4/0","reason":"undecodable""#));
+}
+
+#[tokio::test]
+async fn an_answer_about_other_records_stops_emission() {
+    let fake = FakeAws::start(|_| answer(&[true]));
+    let failed = sink(&fake.aws()).emit(&emission(4, &["a", "b"])).await.unwrap_err();
+    assert!(failed.reason.contains("not about the records"), "{failed}");
+}
+
+#[tokio::test]
+async fn a_stream_that_is_being_deleted_is_a_fault() {
+    for (status, is_fault) in [("ACTIVE", false), ("UPDATING", false), ("DELETING", true)] {
+        let fake = FakeAws::start(move |_| {
+            let summary = json!({
+                "StreamName": "results", "StreamARN": "arn:aws:kinesis:x:1:stream/results",
+                "StreamStatus": status, "RetentionPeriodHours": 24,
+                "StreamCreationTimestamp": 0, "EnhancedMonitoring": [], "OpenShardCount": 1,
+            });
+            (200, json!({ "StreamDescriptionSummary": summary }))
+        });
+        let fault = sink(&fake.aws()).check().await;
+        assert_eq!(fault.is_some(), is_fault, "{status}: {fault:?}");
+    }
 }

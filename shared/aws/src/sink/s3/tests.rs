@@ -2,9 +2,9 @@ use bytes::Bytes;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use serde_json::Value;
 
-use super::super::fake_aws::{Answer, FakeAws, Request};
 use super::super::samples::{emission, letter, queries};
 use super::*;
+use crate::fake_aws::{Answer, FakeAws, Request};
 
 fn sink(aws: &Aws, prefix: &str, format: FileFormat) -> S3Sink {
     S3Sink::new(aws, "out", "bucket", prefix, format, queries(None))

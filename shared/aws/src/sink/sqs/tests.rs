@@ -3,9 +3,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use serde_json::{Value, json};
 
-use super::super::fake_aws::{Answer, FakeAws, Request as Seen, error};
 use super::super::samples::{emission, letter, queries};
 use super::*;
+use crate::fake_aws::{Answer, FakeAws, Request as Seen, error};
 
 const FIFO: &str = "https://sqs.eu-central-1.amazonaws.com/123456789012/results.fifo";
 const STANDARD: &str = "https://sqs.eu-central-1.amazonaws.com/123456789012/results";
@@ -167,4 +167,11 @@ async fn a_queue_that_is_missing_or_narrow_is_a_fault() {
         assert_eq!(fault.is_some(), is_fault, "{most}: {fault:?}");
         assert!(fault.is_none_or(|fault| fault.what.contains(most)));
     }
+}
+
+#[tokio::test]
+async fn an_answer_about_other_messages_stops_emission() {
+    let fake = FakeAws::start(|_| (200, json!({ "Successful": [], "Failed": [] })));
+    let failed = sink(&fake.aws(), STANDARD).emit(&emission(4, &["a"])).await.unwrap_err();
+    assert!(failed.reason.contains("not about the messages"), "{failed}");
 }

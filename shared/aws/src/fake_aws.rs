@@ -12,47 +12,47 @@ use crate::Aws;
 
 /// A request as it came.
 #[derive(Debug, Clone)]
-pub(super) struct Request {
+pub(crate) struct Request {
     /// Such as `PUT`.
-    pub(super) method: String,
+    pub(crate) method: String,
     /// With what follows `?`.
-    pub(super) path: String,
+    pub(crate) path: String,
     /// By name in lower case.
-    pub(super) headers: BTreeMap<String, String>,
+    pub(crate) headers: BTreeMap<String, String>,
     /// Without transfer encodings.
-    pub(super) body: Vec<u8>,
+    pub(crate) body: Vec<u8>,
 }
 
 impl Request {
     /// The operation of a JSON protocol, such as `PutRecords`; else the method.
-    pub(super) fn operation(&self) -> &str {
+    pub(crate) fn operation(&self) -> &str {
         let target = self.headers.get("x-amz-target").map(String::as_str);
         target.and_then(|target| target.split('.').next_back()).unwrap_or(&self.method)
     }
 
     /// The body as JSON.
-    pub(super) fn json(&self) -> Value {
+    pub(crate) fn json(&self) -> Value {
         serde_json::from_slice(&self.body).unwrap()
     }
 }
 
 /// An answer: status and body.
-pub(super) type Answer = (u16, Value);
+pub(crate) type Answer = (u16, Value);
 
 /// The answer of a service that has an error to tell.
-pub(super) fn error(status: u16, code: &str, message: &str) -> Answer {
+pub(crate) fn error(status: u16, code: &str, message: &str) -> Answer {
     (status, json!({ "__type": code, "message": message }))
 }
 
 /// The server. Its threads end with the test's process.
-pub(super) struct FakeAws {
+pub(crate) struct FakeAws {
     url: String,
     requests: Arc<Mutex<Vec<Request>>>,
 }
 
 impl FakeAws {
     /// A server that answers each request with what `answer` makes of it.
-    pub(super) fn start(answer: impl Fn(&Request) -> Answer + Send + Sync + 'static) -> FakeAws {
+    pub(crate) fn start(answer: impl Fn(&Request) -> Answer + Send + Sync + 'static) -> FakeAws {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         let requests = Arc::new(Mutex::new(Vec::new()));
@@ -67,12 +67,12 @@ impl FakeAws {
     }
 
     /// Clients of it.
-    pub(super) fn aws(&self) -> Aws {
+    pub(crate) fn aws(&self) -> Aws {
         Aws::emulator(&self.url)
     }
 
     /// The requests of one operation so far.
-    pub(super) fn requests(&self, operation: &str) -> Vec<Request> {
+    pub(crate) fn requests(&self, operation: &str) -> Vec<Request> {
         let requests = self.requests.lock().unwrap();
         requests.iter().filter(|request| request.operation() == operation).cloned().collect()
     }
