@@ -171,6 +171,8 @@ def permissions(template):
                 yield f"{where}: the resource {resource} is too much"
         if "dynamodb:DeleteItem" in actions or "dynamodb:DeleteTable" in actions:
             yield f"{where}: nothing deletes items, only time does"
+        if "dynamodb:UpdateItem" in actions and not where.startswith("AdvanceRole"):
+            yield f"{where}: only advance updates items, to say when they may go"
     if found < 10:
         yield f"only {found} statements were found: has the form of policies changed?"
 
@@ -189,8 +191,8 @@ def logs(template):
 def alarms(template):
     """Each of these is watched, in a metric that exists."""
     must = {
-        "Ticks", "UnmergedBytes", "BatchesStuck", "DeadLetters", "KeyConflicts",
-        "IteratorAge", "OffsetLag", "Errors", "Throttles", "WriteThrottleEvents",
+        "Ticks", "UnmergedBytes", "BatchesStuck", "BatchesFailed", "DeadLetters",
+        "KeyConflicts", "IteratorAge", "OffsetLag", "Errors", "Throttles", "WriteThrottleEvents",
     }  # fmt: skip
     watched = set()
     for alarm in template.of_type("AWS::CloudWatch::Alarm").values():

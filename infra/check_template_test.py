@@ -39,6 +39,7 @@ EDITS = [
     ),
     ("- dynamodb:*\n", "- dynamodb:Query\n", "dynamodb:*"),
     ("- dynamodb:DeleteItem\n", "- dynamodb:Query\n", "only time does"),
+    ("- dynamodb:UpdateItem\n", "- dynamodb:Query\n", "only advance updates"),
     ('"sqs:Send*"', '"sqs:SendMessage"', "sqs:Send*"),
     ('Resource: "*"', "Resource: !GetAtt StateTable.Arn", "for all resources"),
     ('Resource: "*"', "Resource: !GetAtt KinesisLogGroup.Arn", "for all resources"),

@@ -1,8 +1,9 @@
 #!/usr/bin/env python3
 """Packs a function's binary and a pipeline into the archive that Lambda takes.
 
-    infra/package.py BINARY PIPELINE_FOLDER ARCHIVE
+    infra/package.py BINARY PIPELINE_FOLDER ARCHIVE [LEVEL]
 
+LEVEL is how hard to compress, 1 to 9; 9 unless given.
 The archive has `bootstrap`, which Lambda runs, and `pipeline/` with pipeline.toml and the tables
 that it names. The same content gives the same bytes, so nothing is deployed that has not changed.
 Prints the archive's size. Python 3.11, standard library only.
@@ -18,7 +19,7 @@ UNPACKED_BYTES_MAX = 250 * 1024 * 1024
 EXECUTABLE, PLAIN = 0o100755, 0o100644
 
 
-def main(binary, folder, archive):
+def main(binary, folder, archive, level="9"):
     binary, folder, archive = Path(binary), Path(folder), Path(archive)
     files = [("bootstrap", binary, EXECUTABLE), *pipeline_files(folder)]
     unpacked = sum(path.stat().st_size for _, path, _ in files)
@@ -32,7 +33,7 @@ def main(binary, folder, archive):
             member = zipfile.ZipInfo(name)
             member.external_attr = mode << 16
             member.compress_type = zipfile.ZIP_DEFLATED
-            pack.writestr(member, path.read_bytes())
+            pack.writestr(member, path.read_bytes(), compresslevel=int(level))
     partial.rename(archive)
     print(f"{archive}  {megabytes(archive.stat().st_size)} zipped, {megabytes(unpacked)} unpacked")
 
@@ -63,6 +64,6 @@ def megabytes(size):
 
 
 if __name__ == "__main__":
-    if len(sys.argv) != 4:
-        sys.exit("usage: infra/package.py BINARY PIPELINE_FOLDER ARCHIVE")
+    if len(sys.argv) not in (4, 5):
+        sys.exit("usage: infra/package.py BINARY PIPELINE_FOLDER ARCHIVE [LEVEL]")
     main(*sys.argv[1:])

@@ -6,7 +6,7 @@ import time
 from datetime import datetime, timezone
 
 from . import feed, packages, results
-from .folders import LOCAL
+from .folders import EVENTS, LOCAL
 from .server import LocalAws
 from .stack import Stack
 
@@ -31,7 +31,7 @@ def run(aws: LocalAws) -> int:
     zips = packages.of_release_build() if in_docker else packages.of_development_build(LOCAL.packages)
     stack.deploy(zips, CreateStream="true")
     print(f"feeding stream {stack.output('StreamName')} with 20,016 records, {feed.RECORDS_PER_SECOND} a second")
-    producer = feed.start(stack)
+    producer = feed.start(stack, EVENTS)
     try:
         _watch(stack)
         print(feed.wait(producer, timeout=10).strip())

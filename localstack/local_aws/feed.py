@@ -1,22 +1,23 @@
-"""Feeds the example's events into the stack's stream, with `tidemill put`."""
+"""Feeds a file of events into the stack's stream, with `tidemill put`."""
 
 import subprocess
+from pathlib import Path
 
-from .folders import BINARIES, EVENTS, EXAMPLE
+from .folders import BINARIES, EXAMPLE
 from .stack import Stack
 
 # The Kinesis emulator takes about 400 a second.
 RECORDS_PER_SECOND = 400
 
 
-def start(stack: Stack) -> subprocess.Popen:
+def start(stack: Stack, events: Path) -> subprocess.Popen:
     """The running producer; what it says is at its standard output."""
     tidemill = BINARIES / "tidemill"
     if not tidemill.exists():
         raise RuntimeError(f"there is no {tidemill}; build it: make binaries")
     command = [
         tidemill, "put", EXAMPLE / "pipeline.toml",
-        "--input", f"ad_events={EVENTS}", "--rate", str(RECORDS_PER_SECOND),
+        "--input", f"ad_events={events}", "--rate", str(RECORDS_PER_SECOND),
     ]  # fmt: skip
     return subprocess.Popen(
         command,

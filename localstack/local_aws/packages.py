@@ -43,4 +43,6 @@ def architecture() -> str:
 
 def _package(binary: Path, archive: Path) -> None:
     script = REPOSITORY / "infra/package.py"
-    subprocess.run([sys.executable, script, binary, EXAMPLE, archive], check=True, stdout=subprocess.DEVNULL)
+    # Development binaries are large, and go no further than this machine.
+    command = [sys.executable, script, binary, EXAMPLE, archive, "1"]
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL)

@@ -102,7 +102,8 @@ class LocalAws:
             "DNS_ADDRESS": "0",
             "SKIP_SSL_CERT_DOWNLOAD": "1",
             "DISABLE_EVENTS": "1",
-            "EAGER_SERVICE_LOADING": "0",
+            # The dashboard is not drawn here.
+            "CFN_IGNORE_UNSUPPORTED_RESOURCE_TYPES": "1",
             "DYNAMODB_IN_MEMORY": "1",
             "KINESIS_MOCK_VERSION": backends.KINESIS_VERSION,
             "KINESIS_PERSISTENCE": "0",

@@ -6,7 +6,7 @@
 //! | `kinesis` | a record | [`kinesis`] |
 //! | `sqs` | a message | [`sqs`] |
 //! | `s3` | a line or row of its epoch's object | [`s3`] |
-//! | `kafka` | a record | behind the feature `kafka` |
+//! | `kafka` | a record | [`kafka`], behind the feature `kafka` |
 //!
 //! # Invariants
 //! 1. Nothing here has state to restore: an epoch that is emitted again has the same keys, names and
@@ -22,6 +22,8 @@
 mod batches;
 mod dynamodb;
 mod failure;
+#[cfg(feature = "kafka")]
+mod kafka;
 mod kinesis;
 mod messages;
 mod rows;
@@ -139,6 +141,21 @@ async fn open_one(
             faults.extend(sink.check().await);
             Box::new(sink)
         }
+        #[cfg(feature = "kafka")]
+        SinkKind::Kafka { bootstrap_servers, topic, properties } => {
+            let opened = kafka::KafkaSink::new(name, bootstrap_servers, topic, properties, queries);
+            match opened {
+                Ok(sink) => {
+                    faults.extend(sink.check().await);
+                    Box::new(sink)
+                }
+                Err(fault) => {
+                    faults.push(fault);
+                    return Err(faults);
+                }
+            }
+        }
+        #[cfg(not(feature = "kafka"))]
         SinkKind::Kafka { .. } => {
             faults.push(Fault::new(
                 format!("sink `{name}` is a Kafka topic, and this program is built without Kafka"),

@@ -12,6 +12,10 @@
 //! next record comes: nobody documents which isolation level event source mappings read with, and a
 //! false yes is worse than waiting.
 //!
+//! A partition that nothing was read of, of a mapping that begins at the latest record, is looked at
+//! from the time when the topic was registered. Topics whose records carry their producers' times
+//! (`CreateTime`) may hide a record there that is dated before the pipeline's first start.
+//!
 //! # Invariants
 //! 1. A position behind the end is that of another topic of the same name, never a drained one.
 //! 2. librdkafka blocks: nothing of it runs on an async thread.
@@ -255,8 +259,7 @@ impl Topic {
         let next = match start {
             Start::Offset(offset) => i64::try_from(offset).unwrap_or(i64::MAX),
             Start::At(at) => match self.offset_at(partition, at) {
-                Ok(Some(offset)) => offset,
-                Ok(None) => high,
+                Ok(found) => first_since(found, high),
                 Err(error) => return failed(&error),
             },
         };
@@ -274,16 +277,12 @@ impl Topic {
         }
     }
 
-    /// The first offset of a record that arrived at `at` or later; `None`: there is none.
-    fn offset_at(&self, partition: i32, at: WallMs) -> Result<Option<i64>, KafkaError> {
+    /// The first offset of a record dated `at` or later, as the brokers spell it.
+    fn offset_at(&self, partition: i32, at: WallMs) -> Result<Option<Offset>, KafkaError> {
         let mut asked = TopicPartitionList::new();
         asked.add_partition_offset(&self.name, partition, Offset::Offset(at.0))?;
         let found = self.consumer.offsets_for_times(asked, ANSWER_TIMEOUT)?;
-        let found = found.find_partition(&self.name, partition).map(|found| found.offset());
-        Ok(match found {
-            Some(Offset::Offset(offset)) => Some(offset),
-            _ => None,
-        })
+        Ok(found.find_partition(&self.name, partition).map(|found| found.offset()))
     }
 
     /// Reads from `first` for a record.
@@ -327,6 +326,17 @@ impl Topic {
     }
 }
 
+/// The offset that a question for a time means, in a partition that ends at `high`.
+fn first_since(found: Option<Offset>, high: i64) -> i64 {
+    match found {
+        Some(Offset::Offset(offset)) => offset,
+        // No record is that new.
+        Some(Offset::End) => high,
+        // What nobody answered could be any record.
+        _ => 0,
+    }
+}
+
 fn failed(error: &KafkaError) -> Found {
     match error.rdkafka_error_code() {
         Some(
@@ -342,3 +352,6 @@ fn failed(error: &KafkaError) -> Found {
         _ => Found::NotNow(error.to_string()),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -115,17 +115,16 @@ impl FromMembers for KafkaEvent {
     type Members<'de> = Members<'de>;
 
     fn from_members(members: Members<'_>) -> Result<KafkaEvent, EventError> {
-        let others = members.others.as_ref().map(|others| {
-            let source = others.first().and_then(|other| other.event_source.as_ref());
-            source.map_or("nothing known", |source| &source.0)
-        });
-        match members.source.as_ref().map(|source| &*source.0).or(others) {
+        let source = members.source.as_ref();
+        let others = members.others.as_ref().map(|others| others.first());
+        let other = others.map(|first| first.and_then(|first| first.source.as_ref()));
+        match source.or(other.flatten()).map(|source| &*source.0) {
             Some("aws:kafka" | "SelfManagedKafka") => {}
-            Some(found) => {
-                let found = found.to_string();
+            None if others.is_none() => {}
+            found => {
+                let found = found.unwrap_or("nothing known").to_string();
                 return Err(EventError::OtherSource { expected: EXPECTED, found });
             }
-            None => {}
         }
         match members.records {
             Some(Records(event)) => {
@@ -151,12 +150,11 @@ pub struct Members<'a> {
     others: Option<Vec<Other<'a>>>,
 }
 
-/// A record of another kind of event: it names its source itself.
+/// A record of another kind of event.
 #[derive(Debug, Deserialize)]
-#[serde(rename_all = "camelCase")]
 struct Other<'a> {
-    #[serde(borrow)]
-    event_source: Option<Text<'a>>,
+    #[serde(borrow, rename = "eventSource", alias = "EventSource")]
+    source: Option<Text<'a>>,
 }
 
 #[derive(Deserialize)]

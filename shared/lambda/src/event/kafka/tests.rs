@@ -105,6 +105,10 @@ fn one_record_with_a_producer_s_time_makes_the_batch_s_times_no_broker_s() {
 #[test]
 fn other_events_are_named() {
     assert_eq!(code(&json!({ "Records": [{ "eventSource": "aws:sqs" }] })), "Event.OtherSource");
+    let kinesis = json!({ "Records": [{ "eventSource": "aws:kinesis", "kinesis": {} }] });
+    let text = read(kinesis.to_string().as_bytes()).unwrap_err().to_string();
+    assert!(text.contains("`aws:kinesis`"), "{text}");
+    assert_eq!(code(&json!({ "Records": [{ "key": 1 }] })), "Event.OtherSource");
     assert_eq!(code(&json!({ "source": "aws.events" })), "Event.OtherSource");
     assert_eq!(code(&json!({ "eventSource": "aws:rmq", "records": {} })), "Event.OtherSource");
     for empty in [
