@@ -120,6 +120,7 @@ fn a_limit_a_rate_and_a_repetition_are_kept() {
     let stream = Stream::new();
     // The second line is no JSON: it is sent too.
     stream.workspace.write("events.jsonl", "{\"ts\":1600000000000}\nno JSON\n");
+    #[expect(clippy::disallowed_methods, reason = "how long the process takes is what is tested")]
     let began = Instant::now();
     let arguments = [
         "--file",
