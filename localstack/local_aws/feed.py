@@ -3,7 +3,7 @@
 import subprocess
 from pathlib import Path
 
-from .folders import BINARIES, EXAMPLE
+from .folders import BINARIES
 from .stack import Stack
 
 # The Kinesis emulator takes about 400 a second.
@@ -16,12 +16,12 @@ def start(stack: Stack, events: Path) -> subprocess.Popen:
     if not tidemill.exists():
         raise RuntimeError(f"there is no {tidemill}; build it: make binaries")
     command = [
-        tidemill, "put", EXAMPLE / "pipeline.toml",
-        "--input", f"ad_events={events}", "--rate", str(RECORDS_PER_SECOND),
+        tidemill, "put", "--stream", stack.output("StreamName"),
+        "--file", events, "--rate", str(RECORDS_PER_SECOND),
     ]  # fmt: skip
     return subprocess.Popen(
         command,
-        env=stack.variables | {"KINESIS_STREAM": stack.output("StreamName")},
+        env=stack.variables,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,

@@ -5,6 +5,10 @@ mod bad_input;
 mod commands;
 mod flights;
 mod formats;
+#[cfg(feature = "aws")]
+mod put;
+#[cfg(not(feature = "aws"))]
+mod put_without_aws;
 mod resume;
 #[cfg(feature = "aws")]
 mod table;

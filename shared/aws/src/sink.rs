@@ -19,7 +19,6 @@
 //! Not here: which epoch is emitted when (`tidemill_flow::advance`), how a row or a dead letter
 //! becomes JSON (`tidemill_flow::emit`).
 
-mod batches;
 mod dynamodb;
 mod failure;
 #[cfg(feature = "kafka")]

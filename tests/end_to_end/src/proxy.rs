@@ -44,8 +44,8 @@ impl Faults {
         internal: 15,
         answer_dropped: 30,
         reset: 15,
-        answer_late: 2,
-        hangs: 2,
+        answer_late: 1,
+        hangs: 1,
     };
 }
 

@@ -29,9 +29,9 @@ use tidemill_model::Epoch;
 use tidemill_model::limits::ITEM_BYTES_MAX;
 
 use self::attribute::{attribute, bytes_of};
-use super::batches::{Bounds, Entry, Refused, Transport, send_all};
 use super::failure::{Place, checked};
 use super::rows::{KeyReader, Queries, Query};
+use crate::batches::{Bounds, Entry, Refused, Transport, send_all};
 use crate::store::table;
 use crate::{Aws, Fault};
 
@@ -221,6 +221,7 @@ impl Sink for DynamoSink {
 #[async_trait]
 impl Transport for DynamoSink {
     type Item = Item;
+    type Error = SinkError;
 
     async fn send(&self, batch: &[&Entry<Item>]) -> Result<Vec<Refused>, SinkError> {
         let requests = batch.iter().map(|entry| entry.item.request.clone()).collect();

@@ -11,25 +11,16 @@
 use async_trait::async_trait;
 use aws_sdk_kinesis::Client;
 use aws_sdk_kinesis::error::BuildError;
-use aws_sdk_kinesis::primitives::Blob;
 use aws_sdk_kinesis::types::{PutRecordsRequestEntry, StreamStatus};
 use tidemill_flow::ports::{Emission, Sink, SinkError, Taken};
 
-use super::batches::{Bounds, Entry, Refused, Transport, send_all};
 use super::failure::{Place, checked};
 use super::messages::{Form, Message, messages};
 use super::rows::Queries;
+use crate::batches::{Entry, Refused, Transport, send_all};
+use crate::put::{self, BOUNDS, PutError, RECORD_BYTES_MAX};
 use crate::{Aws, Fault};
 
-/// Largest record: data and partition key. A stream can be set to take up to 10 MiB, but none takes
-/// less than this.
-/// <https://docs.aws.amazon.com/kinesis/latest/APIReference/API_PutRecordsRequestEntry.html>
-const RECORD_BYTES_MAX: usize = 1024 * 1024;
-/// A request takes 500 records and 10 MiB
-/// (<https://docs.aws.amazon.com/kinesis/latest/APIReference/API_PutRecords.html>). Half of it is
-/// what emulators and older regions take. A shard takes no more than 1 MiB a second, so that several
-/// requests at once would only be throttled.
-const BOUNDS: Bounds = Bounds { entries: 500, bytes: 5 * 1024 * 1024, at_once: 1 };
 /// The partition key has at most 256 characters.
 const FORM: Form = Form { is_tagged: true, bytes_max: RECORD_BYTES_MAX, key_chars_max: 256 };
 
@@ -83,31 +74,21 @@ impl Sink for KinesisSink {
 
 fn entry(message: Message) -> Result<Entry<PutRecordsRequestEntry>, BuildError> {
     let (key, bytes) = (message.order_key(), message.bytes());
-    let item = PutRecordsRequestEntry::builder()
-        .partition_key(message.key)
-        .data(Blob::new(message.body))
-        .build()?;
+    let item = put::entry(message.key, message.body)?;
     Ok(Entry { key, bytes, item })
 }
 
 #[async_trait]
 impl Transport for KinesisSink {
     type Item = PutRecordsRequestEntry;
+    type Error = SinkError;
 
     async fn send(&self, batch: &[&Entry<Self::Item>]) -> Result<Vec<Refused>, SinkError> {
-        let records = batch.iter().map(|entry| entry.item.clone()).collect();
-        let request = self.client.put_records().stream_name(&self.stream);
-        let answer = request.set_records(Some(records)).send().await;
-        let answer = answer.map_err(|error| self.place.failed(&error))?;
-        if answer.records.len() != batch.len() {
-            return Err(self.place.down("the answer is not about the records that were sent"));
-        }
-        let refused = answer.records.iter().enumerate().filter_map(|(index, record)| {
-            let code = record.error_code.as_ref()?;
-            let message = record.error_message.as_deref().unwrap_or("no message");
-            Some(Refused { index, said: format!("{code}: {message}") })
-        });
-        Ok(refused.collect())
+        let sent = put::put_records(&self.client, &self.stream, batch).await;
+        sent.map_err(|error| match error {
+            PutError::Failed(error) => self.place.failed(&error),
+            garbled @ PutError::Garbled => self.place.down(garbled.to_string()),
+        })
     }
 
     fn stuck(&self, said: &str) -> SinkError {

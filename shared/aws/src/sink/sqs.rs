@@ -19,10 +19,10 @@ use aws_sdk_sqs::types::{
 use tidemill_flow::ports::{Emission, Sink, SinkError, Taken};
 use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
 
-use super::batches::{Bounds, Entry, Refused, Transport, send_all};
 use super::failure::{Place, checked};
 use super::messages::{Form, Message, messages};
 use super::rows::Queries;
+use crate::batches::{Bounds, Entry, Refused, Transport, send_all};
 use crate::{Aws, Fault};
 
 /// Largest message, and largest batch: what SQS always took. Since August 2025 a queue can be set
@@ -150,6 +150,7 @@ impl Sink for SqsSink {
 #[async_trait]
 impl Transport for SqsSink {
     type Item = Request;
+    type Error = SinkError;
 
     async fn send(&self, batch: &[&Entry<Request>]) -> Result<Vec<Refused>, SinkError> {
         let entries = batch.iter().map(|entry| entry.item.clone()).collect();

@@ -17,7 +17,7 @@ const PROPERTIES_RESERVED: &[(&str, &str)] = &[
     ("enable.idempotence", "remove it; the producer is idempotent"),
     ("transactional.id", "remove it; results carry ids instead of transactions"),
     ("group.id", "remove it; offsets are kept with the state, not in a consumer group"),
-    ("isolation.level", "remove it; only committed records are read"),
+    ("isolation.level", "remove it; the end of a partition counts every record"),
     ("enable.auto.commit", "remove it; offsets are kept with the state, not in a consumer group"),
     ("enable.partition.eof", "remove it; the end of a partition is how a drained one is told"),
     ("auto.offset.reset", "remove it; `TIDEMILL_STARTING_POSITION` says where reading starts"),

@@ -31,19 +31,19 @@ fn shards_split_and_merged_in_mid_stream_lose_and_repeat_nothing() {
     let mut world = World::new(ads::PIPELINE, &[("campaigns.csv", ads::campaigns_csv())], 5);
     world.set("AWS_ENDPOINT_URL_KINESIS", kinesis.url());
     let (ingest, advance) = (world.kinesis_function(), world.advance_function());
-    let settings = KinesisSettings { batch_size: 60, ..KinesisSettings::new(5) };
+    let settings = KinesisSettings { batch_size: 100, ..KinesisSettings::new(5) };
     let mapping =
         KinesisMapping::create(Stream::at(address, STREAM), Arc::clone(&ingest) as _, settings);
     let schedule = Schedule::start(&advance, 1);
 
-    let events = events_by_shard(1, 1_200, 90_000, 5).remove(0);
-    stream.put(&keyed(&events[..400]));
+    let events = events_by_shard(1, 900, 90_000, 5).remove(0);
+    stream.put(&keyed(&events[..300]));
     stream.split(&open_shards(&stream)[0]);
-    stream.put(&keyed(&events[400..800]));
+    stream.put(&keyed(&events[300..600]));
     let open = open_shards(&stream);
     assert_eq!(open.len(), 3);
     stream.merge(&open[1], &open[2]);
-    stream.put(&keyed(&events[800..]));
+    stream.put(&keyed(&events[600..]));
     mapping.drain(WITHIN);
     assert_eq!(stream.shards().unwrap().len(), 5);
 

@@ -13,6 +13,7 @@ use tidemill_testkit::{Call, FaultyStore, MemoryStore, Verb};
 use super::*;
 use crate::fake_aws::{Answer, FakeAws, Request, error};
 
+mod emulator;
 mod listed;
 mod looks;
 

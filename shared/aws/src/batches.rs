@@ -12,7 +12,9 @@
 //! 2. Exception: an epoch whose rounds would be more than [`ROUNDS_MAX`] puts several entries of
 //!    one key into a batch, in order. When one of them is refused, it and all later ones of its key
 //!    in that batch are sent again: readers see some of them twice, in order the second time.
-//! 3. Patience counts only attempts of which nothing was taken: a throttled service is slow, not
+//! 3. [`send_once`] keeps neither of the two, and sends nothing twice: for records whose order is
+//!    not promised.
+//! 4. Patience counts only attempts of which nothing was taken: a throttled service is slow, not
 //!    down, as long as it takes something.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -21,7 +23,6 @@ use std::time::Duration;
 use async_trait::async_trait;
 use backon::{BackoffBuilder, ExponentialBackoff, ExponentialBuilder};
 use futures::{FutureExt, StreamExt, TryStreamExt, stream};
-use tidemill_flow::ports::SinkError;
 
 /// Rounds of one epoch, about: each costs a request at least.
 const ROUNDS_MAX: usize = 1000;
@@ -34,61 +35,86 @@ const WAIT_MAX: Duration = Duration::from_secs(1);
 
 /// One entry.
 #[derive(Debug)]
-pub(super) struct Entry<T> {
+pub(crate) struct Entry<T> {
     /// Entries of one key stay in order.
-    pub(super) key: String,
+    pub(crate) key: String,
     /// Its size as the service counts it, or more.
-    pub(super) bytes: usize,
+    pub(crate) bytes: usize,
     /// What is sent.
-    pub(super) item: T,
+    pub(crate) item: T,
 }
 
 /// What one request may hold, and how many are under way at once.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Bounds {
-    pub(super) entries: usize,
-    pub(super) bytes: usize,
-    pub(super) at_once: usize,
+pub(crate) struct Bounds {
+    pub(crate) entries: usize,
+    pub(crate) bytes: usize,
+    pub(crate) at_once: usize,
 }
 
 /// An entry of a batch that was not taken.
 #[derive(Debug)]
-pub(super) struct Refused {
+pub(crate) struct Refused {
     /// Its index in the batch.
-    pub(super) index: usize,
+    pub(crate) index: usize,
     /// What the service said.
-    pub(super) said: String,
+    pub(crate) said: String,
 }
 
 /// Sends one batch.
 #[async_trait]
-pub(super) trait Transport: Sync {
+pub(crate) trait Transport: Sync {
     /// What is sent.
     type Item: Send + Sync;
+    /// Why nothing can be sent.
+    type Error: Send;
 
     /// Sends one batch and answers what was not taken and is worth another attempt.
-    async fn send(&self, batch: &[&Entry<Self::Item>]) -> Result<Vec<Refused>, SinkError>;
+    async fn send(&self, batch: &[&Entry<Self::Item>]) -> Result<Vec<Refused>, Self::Error>;
 
     /// The error when patience has ended.
-    fn stuck(&self, said: &str) -> SinkError;
+    fn stuck(&self, said: &str) -> Self::Error;
 }
 
 /// Sends all entries.
-pub(super) async fn send_all<T: Transport>(
+pub(crate) async fn send_all<T: Transport>(
     transport: &T,
     bounds: Bounds,
     entries: &[Entry<T::Item>],
-) -> Result<(), SinkError> {
+) -> Result<(), T::Error> {
     let (rounds, per_key) = rounds(entries);
     // Batches of one round share a key only when a round has several entries of it.
     let at_once = if per_key == 1 { bounds.at_once } else { 1 };
     for round in rounds {
         let batches = batches(round, bounds).into_iter();
-        let deliveries: Vec<_> = batches.map(|batch| deliver(transport, batch).boxed()).collect();
+        let deliveries: Vec<_> =
+            batches.map(|batch| deliver(transport, batch, Again::KeysInOrder).boxed()).collect();
         let deliveries = stream::iter(deliveries).buffer_unordered(at_once);
         deliveries.try_collect::<()>().await?;
     }
     Ok(())
+}
+
+/// Sends all entries, batch after batch, in their order, none on purpose twice. A refused one may
+/// be overtaken by later ones of its batch, whatever their keys.
+pub(crate) async fn send_once<T: Transport>(
+    transport: &T,
+    bounds: Bounds,
+    entries: &[Entry<T::Item>],
+) -> Result<(), T::Error> {
+    for batch in batches(entries.iter().collect(), bounds) {
+        deliver(transport, batch, Again::RefusedOnly).await?;
+    }
+    Ok(())
+}
+
+/// What of a batch is sent again when some of it was refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Again {
+    /// The refused entries and all later ones of their keys.
+    KeysInOrder,
+    /// The refused entries.
+    RefusedOnly,
 }
 
 /// The entries by round, each round in order, and how many of one key a round may have.
@@ -136,7 +162,8 @@ fn batches<T>(round: Vec<&Entry<T>>, bounds: Bounds) -> Vec<Vec<&Entry<T>>> {
 async fn deliver<T: Transport>(
     transport: &T,
     mut batch: Vec<&Entry<T::Item>>,
-) -> Result<(), SinkError> {
+    what: Again,
+) -> Result<(), T::Error> {
     let mut patience = patience();
     loop {
         let refused = transport.send(&batch).await?;
@@ -149,10 +176,11 @@ async fn deliver<T: Transport>(
         let mut keys = BTreeSet::new();
         let mut again = Vec::with_capacity(indexes.len());
         for (index, entry) in batch.into_iter().enumerate() {
-            if indexes.contains(&index) {
+            let is_refused = indexes.contains(&index);
+            if is_refused {
                 keys.insert(entry.key.as_str());
             }
-            if keys.contains(entry.key.as_str()) {
+            if is_refused || (what == Again::KeysInOrder && keys.contains(entry.key.as_str())) {
                 again.push(entry);
             }
         }

@@ -1,5 +1,7 @@
 use std::sync::Mutex;
 
+use tidemill_flow::ports::SinkError;
+
 use super::*;
 
 /// A service that refuses what its script says, request by request.
@@ -25,6 +27,7 @@ impl Service {
 #[async_trait]
 impl Transport for Service {
     type Item = String;
+    type Error = SinkError;
 
     async fn send(&self, batch: &[&Entry<String>]) -> Result<Vec<Refused>, SinkError> {
         let items: Vec<String> = batch.iter().map(|entry| entry.item.clone()).collect();
@@ -130,4 +133,14 @@ async fn batches_of_different_keys_do_not_wait_for_each_other() {
     let bounds = Bounds { entries: 1, at_once: 2, ..BOUNDS };
     send_all(&service, bounds, &entries("a1 b1 c1")).await.unwrap();
     assert_eq!(service.requests(), ["a1", "b1", "c1", "a1"]);
+}
+
+#[tokio::test]
+async fn what_need_not_stay_in_order_is_sent_in_turn_and_not_twice() {
+    let service = Service::new(&[&["a1"], &["b1"]]);
+    send_once(&service, BOUNDS, &entries("a1 b1 a2 c1 b2")).await.unwrap();
+    assert_eq!(service.requests(), ["a1 b1 a2", "a1", "c1 b2"]);
+    let service = Service::new(&[&["a1", "a2"]]);
+    send_once(&service, BOUNDS, &entries("a1 b1 a2 c1")).await.unwrap();
+    assert_eq!(service.requests(), ["a1 b1 a2", "a1 a2", "c1"]);
 }
