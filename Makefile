@@ -54,11 +54,13 @@ lint: rust ## Clippy; a warning is an error
 	cargo clippy --workspace --all-targets --features $(FEATURES) --locked -- -D warnings
 
 lint-infra: ## The template: cfn-lint, sam validate, and that it protects data
-	@env=$$(localstack/environment infra); set -ex; \
-	$$env/bin/cfn-lint infra/template.yaml; \
-	AWS_DEFAULT_REGION=us-east-1 SAM_CLI_TELEMETRY=0 $$env/bin/sam validate --lint --template infra/template.yaml; \
-	$$env/bin/python infra/check_template.py; \
-	$$env/bin/python infra/check_template_test.py
+	@env=$$(localstack/environment infra)/bin; template=infra/template.yaml; \
+	export AWS_DEFAULT_REGION=us-east-1 SAM_CLI_TELEMETRY=0; set -ex; \
+	$$env/cfn-lint $$template; \
+	$$env/sam validate --template $$template; \
+	$$env/sam validate --template $$template --lint; \
+	$$env/python infra/check_template.py; \
+	$$env/python infra/check_template_test.py
 
 sim: rust ## SEEDS random histories over a faulty store; a failure prints its seed
 	SEEDS=$(SEEDS) cargo test --locked -p simulation -- --nocapture

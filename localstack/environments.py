@@ -1,7 +1,7 @@
 """Makes Python environments in the cache folder. Called by `install`, which checks prerequisites.
 
-An environment's folder is named by what is in it: the pinned requirements and the Python. A file
-in it says that it is complete; one that is not is made anew. Python 3.9, standard library only.
+What an environment has is in `requirements/NAME.txt`. Its folder is named by that and the Python. A
+file in it says that it is complete; one that is not is made anew. Python 3.9, standard library only.
 
     environments.py NAME PYTHON      makes it, if it is not there, and prints its folder
 """
@@ -15,14 +15,6 @@ import subprocess
 import sys
 
 REQUIREMENTS = pathlib.Path(__file__).resolve().parent / "requirements"
-# name: what is installed, by the Python that is there. The first that is there is taken.
-ENVIRONMENTS = {
-    # LocalStack's newest release that runs without an account, and its last one for Python 3.11.
-    # Both work only with the versions of their time, so everything is pinned.
-    "localstack": {"3.13": "localstack-2026.3.0-py313.txt", "3.11": "localstack-4.9.2-py311.txt"},
-    "infra": {"3": "infra.txt"},
-    "cargo-lambda": {"3": "cargo-lambda.txt"},
-}
 
 
 def main(name, python):
@@ -30,8 +22,7 @@ def main(name, python):
         [python, "-c", "import sys; print('%d.%d' % sys.version_info[:2])"],
         capture_output=True, text=True, check=True,
     ).stdout.strip()  # fmt: skip
-    by_version = ENVIRONMENTS[name]
-    requirements = REQUIREMENTS / by_version.get(version, by_version.get("3", ""))
+    requirements = REQUIREMENTS / f"{name}.txt"
     digest = hashlib.sha256(requirements.read_bytes() + version.encode()).hexdigest()[:12]
     cache = pathlib.Path(
         os.environ.get("TIDEMILL_CACHE") or pathlib.Path.home() / ".cache" / "tidemill"
