@@ -6,10 +6,17 @@ FLIGHTS := examples/flights
 # Histories that `make sim` plays, and the one that `make sim-one` plays.
 SEEDS ?= 2000
 SEED ?= 1
+# A folder with a pipeline.toml, and what its functions are built for: arm64 or x86_64.
+PIPELINE ?= examples/ad-campaigns
+ARCH ?= arm64
+# One set of features for everything that compiles the AWS SDK, so that it is compiled once.
+FEATURES := tidemill/aws,tidemill-advance/kafka,tidemill-lambda/virtual-time
 # Cargo profile of the demo: dev builds in minutes, release runs faster and builds longer.
 PROFILE ?= dev
 # Events that `make bench` generates for each case.
 EVENTS ?= 4000000
+# Cargo profile that `make bench-aws` measures; lambda is what is deployed, and builds longest.
+BENCH_PROFILE ?= release
 
 TIDEMILL := cargo run --quiet --locked --profile $(PROFILE) -p tidemill --
 INPUTS := --input flights=$(FLIGHTS)/flights.jsonl.zst --input weather=$(FLIGHTS)/weather.jsonl.zst
@@ -26,13 +33,13 @@ demo-kill: tidemill ## The same year, killed ten times on the way: the results s
 clean-demo: ## Remove the results that runs of the examples left
 	rm -rf examples/*/output
 
-test: fmt-check lint ## Everything: format, lints, all tests; a warning is an error
+test: emulators fmt-check lint ## Everything: format, lints, all tests; a warning is an error
 	@if cargo nextest --version >/dev/null 2>&1; then set -ex; \
-	  cargo test --workspace --doc --locked --quiet; \
-	  cargo nextest run --workspace --locked; \
+	  cargo test --workspace --features $(FEATURES) --doc --locked --quiet; \
+	  cargo nextest run --workspace --features $(FEATURES) --locked; \
 	else \
 	  echo "cargo-nextest is not installed: using cargo test"; set -ex; \
-	  cargo test --workspace --locked; \
+	  cargo test --workspace --features $(FEATURES) --locked; \
 	fi
 
 check: test sim ## What a release must pass: all tests and SEEDS random histories
@@ -44,7 +51,16 @@ fmt-check: rust ## Fail where the code is not formatted
 	cargo fmt --all --check
 
 lint: rust ## Clippy; a warning is an error
-	cargo clippy --workspace --all-targets --locked -- -D warnings
+	cargo clippy --workspace --all-targets --features $(FEATURES) --locked -- -D warnings
+
+lint-infra: ## The template: cfn-lint, sam validate, and that it protects data
+	@env=$$(localstack/environment infra)/bin; template=infra/template.yaml; \
+	export AWS_DEFAULT_REGION=us-east-1 SAM_CLI_TELEMETRY=0; set -ex; \
+	$$env/cfn-lint $$template; \
+	$$env/sam validate --template $$template; \
+	$$env/sam validate --template $$template --lint; \
+	$$env/python infra/check_template.py; \
+	$$env/python infra/check_template_test.py
 
 sim: rust ## SEEDS random histories over a faulty store; a failure prints its seed
 	SEEDS=$(SEEDS) cargo test --locked -p simulation -- --nocapture
@@ -59,11 +75,41 @@ bench: rust ## Speed, memory and bytes, against parsing alone: make bench EVENTS
 	cargo build --release --locked -p tidemill -p bench
 	cargo run --quiet --release --locked -p bench -- --events $(EVENTS)
 
+bench-aws: rust ## Cost of a deployed pipeline, CPU and start of its functions, on DynamoDB Local
+	cargo build --profile $(BENCH_PROFILE) --locked \
+	  -p bench-aws -p tidemill-kinesis -p tidemill-kafka -p tidemill-advance
+	"$${CARGO_TARGET_DIR:-target}/$(BENCH_PROFILE)/bench-aws"
+
+build-lambda: rust ## Packages for AWS in target/lambda: make build-lambda PIPELINE=folder ARCH=x86_64
+	infra/build-lambda $(PIPELINE) $(ARCH)
+
+deploy: ## To AWS: make deploy PIPELINE=folder STACK=name PARAMETERS="CreateStream=true"
+	PIPELINE=$(PIPELINE) ARCH=$(ARCH) infra/deploy $(PARAMETERS)
+
+local-up: ## A local AWS on port 4566: with Docker, or as plain processes
+	localstack/up
+
+local-down: ## End it, with all that it holds
+	localstack/down
+
+local-demo: binaries ## Deploy the ad campaigns there, feed them, show results arrive
+	localstack/demo
+
+test-localstack: binaries ## The same as a test, on a local AWS of its own
+	localstack/test
+
+binaries: rust
+	cargo build --workspace --features $(FEATURES) --bins --locked
+
 tidemill: rust
 	cargo build --locked --profile $(PROFILE) -p tidemill
+
+emulators:
+	@localstack/install >/dev/null
 
 rust:
 	@command -v cargo >/dev/null || { echo "a Rust toolchain is needed: https://rustup.rs" >&2; exit 1; }
 	@command -v cc >/dev/null || { echo "a C compiler is needed (zstd): apt install build-essential, or xcode-select --install" >&2; exit 1; }
 
-.PHONY: help demo demo-kill clean-demo test check fmt fmt-check lint sim sim-one model bench tidemill rust
+.PHONY: help demo demo-kill clean-demo test check fmt fmt-check lint lint-infra sim sim-one model bench \
+  bench-aws build-lambda deploy local-up local-down local-demo test-localstack binaries tidemill emulators rust

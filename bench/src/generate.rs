@@ -12,7 +12,7 @@ use tidemill_testkit::Rng;
 
 /// Which file.
 #[derive(Debug, Clone, Copy)]
-pub(crate) enum Kind {
+pub enum Kind {
     /// Ad events.
     Ads,
     /// Sensor readings.
@@ -20,7 +20,8 @@ pub(crate) enum Kind {
 }
 
 impl Kind {
-    pub(crate) fn name(self) -> &'static str {
+    /// Name of the stream's files.
+    pub fn name(self) -> &'static str {
         match self {
             Kind::Ads => "ads",
             Kind::Sensors => "sensors",
@@ -32,7 +33,7 @@ impl Kind {
 const START_MS: u64 = 1_767_225_600_000;
 
 /// The file with `events` events; written if it is not there yet.
-pub(crate) fn file(kind: Kind, events: u64, folder: &Path) -> Result<PathBuf, String> {
+pub fn file(kind: Kind, events: u64, folder: &Path) -> Result<PathBuf, String> {
     let path = folder.join(format!("{}-{events}.jsonl", kind.name()));
     if path.exists() {
         return Ok(path);
@@ -46,21 +47,34 @@ pub(crate) fn file(kind: Kind, events: u64, folder: &Path) -> Result<PathBuf, St
 
 fn write(kind: Kind, events: u64, path: &Path) -> std::io::Result<()> {
     let mut out = BufWriter::with_capacity(1 << 20, File::create(path)?);
-    let mut rng = Rng::new(7);
-    for event in 0..events {
-        match kind {
-            Kind::Ads => ad(&mut out, &mut rng, event)?,
-            Kind::Sensors => reading(&mut out, &mut rng, event)?,
-        }
+    for line in lines(kind).take(usize::try_from(events).unwrap_or(usize::MAX)) {
+        writeln!(out, "{line}")?;
     }
     out.flush()
 }
 
-fn ad(out: &mut impl Write, rng: &mut Rng, event: u64) -> std::io::Result<()> {
+/// The events of a stream without end, one JSON object each.
+pub fn lines(kind: Kind) -> impl Iterator<Item = String> {
+    let mut rng = Rng::new(7);
+    (0u64..).map(move |event| match kind {
+        Kind::Ads => ad(&mut rng, event),
+        Kind::Sensors => reading(&mut rng, event),
+    })
+}
+
+/// Event time of a stream's event, milliseconds since the epoch.
+pub fn event_ms(kind: Kind, event: u64) -> u64 {
+    START_MS
+        + match kind {
+            Kind::Ads => event / 20,
+            Kind::Sensors => event / 10,
+        }
+}
+
+fn ad(rng: &mut Rng, event: u64) -> String {
     let kinds = ["view", "click", "purchase"];
     let ads = ["banner", "modal", "sponsored-search", "mail", "mobile"];
-    writeln!(
-        out,
+    format!(
         "{{\"user_id\":\"{:08x}-{:08x}-{:08x}-{:08x}\",\"page_id\":\"{:08x}-{:08x}-{:08x}\",\"ad_id\":\"ad-{:04}\",\"ad_type\":\"{}\",\"event_type\":\"{}\",\"event_time\":{},\"ip_address\":\"10.{}.{}.{}\"}}",
         rng.below(1 << 32),
         rng.below(1 << 32),
@@ -72,14 +86,14 @@ fn ad(out: &mut impl Write, rng: &mut Rng, event: u64) -> std::io::Result<()> {
         rng.below(1000),
         ads[rng.index(ads.len())],
         kinds[rng.index(kinds.len())],
-        START_MS + event / 20,
+        event_ms(Kind::Ads, event),
         rng.below(256),
         rng.below(256),
         rng.below(256),
     )
 }
 
-fn reading(out: &mut impl Write, rng: &mut Rng, event: u64) -> std::io::Result<()> {
+fn reading(rng: &mut Rng, event: u64) -> String {
     let ms = event / 10;
     let key = loop {
         let key = rng.below(10_000);
@@ -87,10 +101,9 @@ fn reading(out: &mut impl Write, rng: &mut Rng, event: u64) -> std::io::Result<(
             break key;
         }
     };
-    writeln!(
-        out,
+    format!(
         "{{\"sensor\":\"sensor-{key:05}\",\"ts\":{},\"temperature\":{}.{:02},\"status\":\"ok\"}}",
-        START_MS + ms,
+        event_ms(Kind::Sensors, event),
         rng.below(60),
         rng.below(100),
     )

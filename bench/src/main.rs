@@ -10,13 +10,13 @@
 //!
 //! Not here: what the pipelines mean (`bench/pipelines/*.toml`).
 
-mod generate;
 mod measure;
 mod parse;
 
 use std::path::Path;
 use std::process::{Command, ExitCode};
 
+use bench::generate;
 use measure::Usage;
 
 /// A stream, a pipeline over it, and what to call the pair.

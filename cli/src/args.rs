@@ -32,13 +32,73 @@ pub(crate) enum Command {
         query: Option<String>,
     },
     /// Show a store: logs, positions, watermarks, open windows, last checkpoint.
-    State {
-        /// The store file.
-        store: PathBuf,
-        /// The pipeline file, to show its open windows as well.
-        #[arg(long, value_name = "PIPELINE")]
-        pipeline: Option<PathBuf>,
-    },
+    State(StateArgs),
+    /// Put the lines of a file into a Kinesis stream, for demos and tests.
+    Put(PutArgs),
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct PutArgs {
+    /// The Kinesis stream, in the region and account that AWS_REGION, AWS_PROFILE and the like
+    /// name.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) stream: String,
+
+    /// The records, one a line: plain, gzip or zstd; `-` is stdin.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) file: PathBuf,
+
+    /// At most N records a second [default: as fast as the stream takes them].
+    #[arg(long, value_name = "N", value_parser = rate)]
+    pub(crate) rate: Option<u32>,
+
+    /// Records that have the same value of this member go to one shard, in order [default: records
+    /// are spread over the shards].
+    #[arg(long, value_name = "COLUMN")]
+    pub(crate) partition_key: Option<String>,
+
+    /// Stop after N records.
+    #[arg(long, value_name = "N")]
+    pub(crate) limit: Option<u64>,
+
+    /// Begin again at the file's end, until --limit or Ctrl-C.
+    #[arg(long)]
+    pub(crate) repeat: bool,
+
+    /// Move the times in this member so that the first record is of now, and with --repeat each
+    /// pass's first: whole seconds, milliseconds or microseconds since 1970, or texts like
+    /// 2013-01-31T12:00:00Z and 2013-01-31 12:00:00.
+    #[arg(long, value_name = "COLUMN=now", value_parser = shift)]
+    pub(crate) shift: Option<String>,
+}
+
+/// `N` or `N/s`.
+fn rate(text: &str) -> Result<u32, String> {
+    let number = text.strip_suffix("/s").unwrap_or(text);
+    let rate = number.parse().ok().filter(|rate| *rate > 0);
+    rate.ok_or_else(|| "write records a second, at least 1, such as 500".to_string())
+}
+
+/// `COLUMN=now`: the column.
+fn shift(text: &str) -> Result<String, String> {
+    let column = text.strip_suffix("=now").filter(|column| !column.is_empty());
+    column.map(str::to_string).ok_or_else(|| "write COLUMN=now".to_string())
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct StateArgs {
+    /// The store file.
+    #[arg(required_unless_present = "table")]
+    pub(crate) store: Option<PathBuf>,
+
+    /// A state table in DynamoDB instead of a file, in the region and account that AWS_REGION,
+    /// AWS_PROFILE and the like name. Needs --pipeline: a table can hold several pipelines.
+    #[arg(long, value_name = "NAME", conflicts_with = "store", requires = "pipeline")]
+    pub(crate) table: Option<String>,
+
+    /// The pipeline file, to show its open windows as well.
+    #[arg(long, value_name = "PIPELINE")]
+    pub(crate) pipeline: Option<PathBuf>,
 }
 
 #[derive(Debug, clap::Args)]
@@ -133,6 +193,18 @@ mod tests {
     #[test]
     fn the_command_line_is_well_formed() {
         Args::command().debug_assert();
+    }
+
+    #[test]
+    fn rates_and_shifts_are_read() {
+        assert_eq!((rate("500"), rate("500/s")), (Ok(500), Ok(500)));
+        for wrong in ["0", "-1", "5/m", "", "fast"] {
+            assert!(rate(wrong).is_err(), "{wrong}");
+        }
+        assert_eq!(shift("ts=now"), Ok("ts".to_string()));
+        for wrong in ["ts", "=now", "ts=later"] {
+            assert!(shift(wrong).is_err(), "{wrong}");
+        }
     }
 
     #[test]

@@ -9,6 +9,7 @@ mod clock;
 mod explain;
 mod pipeline;
 mod problem;
+mod put;
 mod run;
 mod state;
 mod stored;
@@ -28,7 +29,8 @@ fn main() -> ExitCode {
         Command::Run(args) => run::run(args),
         Command::Check { pipeline } => check::check(&pipeline),
         Command::Explain { pipeline, query } => explain::explain(&pipeline, query.as_deref()),
-        Command::State { store, pipeline } => state::state(&store, pipeline.as_deref()),
+        Command::State(args) => state::state(args),
+        Command::Put(args) => put::put(&args),
     };
     done.unwrap_or_else(|report| {
         show(&report);

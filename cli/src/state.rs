@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::io;
-use std::path::Path;
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -11,32 +11,40 @@ use indicatif::{HumanBytes, HumanCount};
 use miette::Report;
 use tidemill_codec::{decode_emitted, decode_segment};
 use tidemill_embedded::sink::{OUTPUT, PrinterSink, PrinterStyle};
-use tidemill_embedded::store::RedbStore;
 use tidemill_flow::advance::{Advance, Settings};
 use tidemill_flow::append::Registry;
 use tidemill_flow::emit::{Emit, Routes};
-use tidemill_flow::keys::Keys;
 use tidemill_flow::merge::State;
 use tidemill_flow::ports::{OpenWindows, Sink};
-use tidemill_model::store::Store;
 use tidemill_model::{Checkpoint, Epoch, LogEntry, Position};
+use tidemill_pipeline::Pipeline;
+use tidemill_plan::PipelinePlan;
 
+use crate::args::StateArgs;
 use crate::problem::Problem;
 use crate::run::Handed;
 use crate::{pipeline, print, stored, text};
+use opened::Opened;
 
-pub(crate) fn state(path: &Path, pipeline: Option<&Path>) -> Result<ExitCode, Report> {
-    let store = RedbStore::open_read_only(path).map_err(Problem::plain)?;
-    let keys = Keys::new(store.pipeline());
-    let pipeline_name = store.pipeline().to_string();
-    let store: Arc<dyn Store> = Arc::new(store);
+mod opened;
+
+pub(crate) fn state(args: StateArgs) -> Result<ExitCode, Report> {
+    let pipeline = args.pipeline.map(Loaded::read).transpose()?;
     let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
         .build()
         .map_err(|error| Problem::plain(format!("cannot start: {error}")))?;
     let shown = runtime.block_on(async {
-        let mut shown = overview(&store, &keys, &pipeline_name).await?;
-        if let Some(pipeline) = pipeline {
-            shown.push_str(&open_windows(&store, &keys, &pipeline_name, pipeline).await?);
+        let opened = match (&args.store, &args.table, &pipeline) {
+            (Some(path), _, _) => opened::file(path)?,
+            (None, Some(table), Some(pipeline)) => {
+                opened::table(table, &pipeline.pipeline.name).await?
+            }
+            (None, _, _) => return Err(Problem::plain("name a store file or a table").into()),
+        };
+        let mut shown = overview(&opened).await?;
+        if let Some(pipeline) = &pipeline {
+            shown.push_str(&open_windows(&opened, pipeline).await?);
         }
         Ok::<_, Report>(shown)
     })?;
@@ -44,8 +52,23 @@ pub(crate) fn state(path: &Path, pipeline: Option<&Path>) -> Result<ExitCode, Re
     Ok(ExitCode::SUCCESS)
 }
 
+/// A pipeline file, read and planned, and where it lies.
+struct Loaded {
+    path: PathBuf,
+    pipeline: Pipeline,
+    plan: PipelinePlan,
+}
+
+impl Loaded {
+    fn read(path: PathBuf) -> Result<Loaded, Report> {
+        let (pipeline, plan) = pipeline::load(&path)?;
+        Ok(Loaded { path, pipeline, plan })
+    }
+}
+
 /// Pipeline, newest checkpoint, logs.
-async fn overview(store: &Arc<dyn Store>, keys: &Keys, pipeline: &str) -> Result<String, Report> {
+async fn overview(opened: &Opened) -> Result<String, Report> {
+    let Opened { store, keys, .. } = opened;
     let checkpoint = stored::newest_checkpoint(&**store, keys).await?;
     let emitted = match store.last(&keys.emitted()).await.map_err(Problem::plain)? {
         Some(row) => Some(decode_emitted(&row.item.bytes).map_err(Problem::plain)?.epoch),
@@ -55,12 +78,12 @@ async fn overview(store: &Arc<dyn Store>, keys: &Keys, pipeline: &str) -> Result
     let entries = entries.map_err(Problem::plain)?;
 
     let mut shown = String::new();
-    line(&mut shown, "pipeline", pipeline);
+    line(&mut shown, "pipeline", &opened.pipeline);
     describe(&mut shown, checkpoint.as_ref(), emitted);
     let mut rows =
         vec![["log", "position", "merged", "clock", "lag", "last append", ""].map(String::from)];
     for entry in &entries {
-        rows.push(log_row(&**store, keys, entry, checkpoint.as_ref()).await?);
+        rows.push(log_row(opened, entry, checkpoint.as_ref()).await?);
     }
     shown.push('\n');
     shown.push_str(&table(&rows));
@@ -105,11 +128,11 @@ fn describe(shown: &mut String, checkpoint: Option<&Checkpoint>, emitted: Option
 }
 
 async fn log_row(
-    store: &dyn Store,
-    keys: &Keys,
+    opened: &Opened,
     entry: &LogEntry,
     checkpoint: Option<&Checkpoint>,
 ) -> Result<[String; 7], Report> {
+    let Opened { store, keys, .. } = opened;
     let progress = checkpoint.and_then(|checkpoint| checkpoint.logs.get(&entry.log));
     let newest = store.last(&keys.log(&entry.log)).await.map_err(Problem::plain)?;
     let newest = newest.map(|row| decode_segment(&row.item.bytes)).transpose();
@@ -127,8 +150,8 @@ async fn log_row(
     let dash = || "–".to_string();
     Ok([
         entry.log.to_string(),
-        position(tail),
-        position(merged),
+        position(tail, opened.offsets),
+        position(merged, opened.offsets),
         clock.map_or_else(dash, |clock| text::time(clock.0)),
         lag.unwrap_or_else(dash),
         appended.map_or_else(dash, |at| text::time(at.0)),
@@ -137,16 +160,12 @@ async fn log_row(
 }
 
 /// What the pipeline's queries keep open.
-async fn open_windows(
-    store: &Arc<dyn Store>,
-    keys: &Keys,
-    name: &str,
-    path: &Path,
-) -> Result<String, Report> {
-    let (pipeline, plan) = pipeline::load(path)?;
-    if pipeline.name != name {
+async fn open_windows(opened: &Opened, loaded: &Loaded) -> Result<String, Report> {
+    let Loaded { path, pipeline, plan } = loaded;
+    if pipeline.name != opened.pipeline {
+        let (of, is) = (&opened.pipeline, &pipeline.name);
         return Err(Problem::new(
-            format!("the store is of pipeline `{name}`, {} is `{}`", path.display(), pipeline.name),
+            format!("the store is of pipeline `{of}`, {} is `{is}`", path.display()),
             "name the pipeline file that the store was made with",
         )
         .into());
@@ -155,10 +174,11 @@ async fn open_windows(
     let sinks = BTreeMap::from([(OUTPUT.to_string(), Box::new(printer) as Box<dyn Sink>)]);
     let routes = Routes { dead_letters: OUTPUT.to_string(), ..Routes::default() };
     let emit = Emit::new(sinks, routes).map_err(Problem::plain)?;
-    let open = Box::new(State::new(&plan).map_err(Problem::plain)?);
+    let open = Box::new(State::new(plan).map_err(Problem::plain)?);
     let source = Arc::new(Handed::default());
-    let settings = Settings::of(&pipeline);
-    let mut advance = Advance::new(Arc::clone(store), keys.clone(), open, settings, source, emit);
+    let settings = Settings::of(pipeline);
+    let mut advance =
+        Advance::new(Arc::clone(&opened.store), opened.keys.clone(), open, settings, source, emit);
     let open = advance.open_windows().await.map_err(Problem::plain)?;
 
     let mut rows = vec![["query", "open windows", "groups", "oldest", "memory"].map(String::from)];
@@ -177,11 +197,15 @@ fn open_row(open: &OpenWindows) -> [String; 5] {
     ]
 }
 
-fn position(position: Position) -> String {
+/// A position as its source counts: an offset, or a Kinesis sequence number.
+fn position(position: Position, offsets: &str) -> String {
     match position.to_offset() {
-        Some(offset) => format!("byte {}", HumanCount(offset)),
+        Some(offset) => format!("{offsets} {}", HumanCount(offset)),
         None if position == Position::START => "start".to_string(),
-        None => position.to_key(),
+        None => match position.to_sequence() {
+            (number, 0) => number,
+            (number, sub) => format!("{number}+{sub}"),
+        },
     }
 }
 
@@ -206,6 +230,19 @@ fn table<const N: usize>(rows: &[[String; N]]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn positions_are_shown_as_their_source_counts() {
+        let sequence = "49590338271490256608559692538361571095921575989136588898";
+        for (at, said) in [
+            (Position::START, "start".to_string()),
+            (Position::from_offset(1234), "offset 1,234".to_string()),
+            (Position::from_sequence(sequence, 0).unwrap(), sequence.to_string()),
+            (Position::from_sequence(sequence, 7).unwrap(), format!("{sequence}+7")),
+        ] {
+            assert_eq!(position(at, "offset"), said);
+        }
+    }
 
     #[test]
     fn columns_are_as_wide_as_their_widest_cell() {

@@ -15,8 +15,6 @@ use crate::problem::Problem;
 /// Segment bytes that one tick merges. Far less than a tick may: what a kill costs is at most one
 /// tick's work, and results come in a steady flow.
 pub(crate) const TICK_BYTES: usize = 2 * 1024 * 1024;
-/// Result rows that one epoch emits, unless one window has more.
-const TICK_RESULTS: usize = 50_000;
 /// Pause after a tick that left nothing to do at once.
 const TICK_EVERY: Duration = Duration::from_millis(200);
 /// Ticks in a row that may fail for a transient reason.
@@ -24,7 +22,7 @@ const FAILURES_MAX: u32 = 5;
 
 /// The bounds of a tick of `run`.
 pub(crate) fn settings(pipeline: &Pipeline) -> Settings {
-    Settings { tick_bytes_max: TICK_BYTES, results_max: TICK_RESULTS, ..Settings::of(pipeline) }
+    Settings { tick_bytes_max: TICK_BYTES, ..Settings::of(pipeline) }
 }
 
 /// Ticks until there is nothing more to do. When the run is stopped, ingest first ends

@@ -14,7 +14,7 @@ use tidemill_embedded::sink::{
     FileFormat, FolderSink, OUTPUT, Owner, PrinterSink, PrinterStyle, ResultFile, StdoutSink,
 };
 use tidemill_flow::emit::{Emit, Routes};
-use tidemill_flow::ports::{Emission, Sink, SinkError};
+use tidemill_flow::ports::{Emission, Sink, SinkError, Taken};
 use tidemill_pipeline::{Pipeline, SinkKind};
 use tidemill_plan::PipelinePlan;
 use tokio::sync::Mutex;
@@ -108,7 +108,7 @@ impl Sink for SharedSink {
         self.0.lock().await.restore(state).await
     }
 
-    async fn emit(&mut self, emission: &Emission) -> Result<Vec<u8>, SinkError> {
+    async fn emit(&mut self, emission: &Emission) -> Result<Taken, SinkError> {
         self.0.lock().await.emit(emission).await
     }
 }

@@ -66,6 +66,23 @@ fn state_shows_logs_and_open_windows() {
 }
 
 #[test]
+fn a_table_needs_its_pipeline() {
+    let workspace = Workspace::new();
+    workspace.tidemill(&["state", "--table", "t"]).failed(2, &["--pipeline"]);
+    workspace.tidemill(&["state"]).failed(2, &["STORE"]);
+    let both = ["state", "s.redb", "--table", "t", "--pipeline", "pipeline.toml"];
+    workspace.tidemill(&both).failed(2, &["cannot be used with"]);
+}
+
+#[cfg(not(feature = "aws"))]
+#[test]
+fn a_build_without_aws_says_how_to_read_tables() {
+    let workspace = Workspace::new();
+    let args = ["state", "--table", "t", "--pipeline", "pipeline.toml"];
+    workspace.tidemill(&args).failed(1, &["table `t`", "--features aws"]);
+}
+
+#[test]
 fn inputs_must_be_those_of_the_pipeline() {
     let workspace = Workspace::new();
     workspace.write("events.jsonl", json_lines(&events(10)));

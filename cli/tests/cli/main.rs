@@ -5,5 +5,11 @@ mod bad_input;
 mod commands;
 mod flights;
 mod formats;
+#[cfg(feature = "aws")]
+mod put;
+#[cfg(not(feature = "aws"))]
+mod put_without_aws;
 mod resume;
+#[cfg(feature = "aws")]
+mod table;
 mod workspace;

@@ -1,3 +1,9 @@
-//! The kafka function.
+//! The Kafka function: records of a topic's partitions in, segments of their logs out.
+//!
+//! Not here: anything. `tidemill_lambda::function` tells the story.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    tidemill_lambda::function::kafka()
+}

@@ -1,3 +1,9 @@
-//! The kinesis function.
+//! The Kinesis function: records of one shard in, segments of its log out.
+//!
+//! Not here: anything. `tidemill_lambda::function` tells the story.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    tidemill_lambda::function::kinesis()
+}

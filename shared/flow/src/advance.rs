@@ -46,7 +46,7 @@ use self::epoch::Work;
 use self::known::Known;
 use self::logs::Unmerged;
 use self::next::{Draft, Merged};
-use crate::emit::Emit;
+use crate::emit::{Emit, Shared};
 use crate::keys::Keys;
 use crate::ports::{Emission, OpenState, OpenWindows, QueryError, Source};
 use crate::time::{self, StreamTime};
@@ -122,7 +122,8 @@ impl Advance {
     /// future is as good as an error.
     pub async fn tick(&mut self, now: WallMs, nonce: &str) -> Result<Ticked, AdvanceError> {
         let newest = self.load().await?;
-        let recovered = self.emit_newest().await?;
+        let before = self.emit_newest().await?;
+        let recovered = before.epoch;
         let (chain, source) = (&self.chain, &*self.source);
         let logs = known::logs(chain, &self.settings, source, newest.as_ref()).await?;
         let unmerged = logs::unmerged(chain, &logs, self.settings.tick_bytes_max).await?;
@@ -130,7 +131,7 @@ impl Advance {
         // From here on the open state changes: it is nobody's until it is committed.
         let warm = self.warm.take();
         let draft = self.draft(newest.as_ref(), logs, unmerged, now, nonce).await?;
-        let mut ticked = Ticked { recovered, ..Ticked::default() };
+        let mut ticked = Ticked { recovered, rejected: before.rejected, ..Ticked::default() };
         ticked.describe(&draft, self.open.last_close());
         if !draft.is_something() {
             self.warm = warm;
@@ -145,14 +146,22 @@ impl Advance {
             if let Some(orphan) = &draft.snapshot {
                 snapshot::expire_chunks(&self.chain, orphan, expire_at).await;
             }
-            return Ok(Ticked { recovered, lost: true, behind: true, ..Ticked::default() });
+            let (rejected, unmerged_bytes) = (before.rejected, ticked.unmerged_bytes);
+            return Ok(Ticked {
+                recovered,
+                rejected,
+                unmerged_bytes,
+                lost: true,
+                behind: true,
+                ..Ticked::default()
+            });
         }
         ticked.count(&draft);
         ticked.stand(Some(&checkpoint));
         ticked.open = self.open.open_windows();
         let pending = checkpoint.emits.then_some(draft.outcome.emission);
         self.warm = Some(Warm { newest: Some(checkpoint), pending });
-        self.emit_newest().await?;
+        ticked.rejected += self.emit_newest().await?.rejected;
 
         if let Some(newer) = &draft.snapshot {
             let older = newest.and_then(|newest| newest.snapshot);
@@ -226,10 +235,9 @@ impl Advance {
         Ok(Some(newest))
     }
 
-    /// Emits the newest epoch unless it is marked as emitted, and marks it. Answers the epoch when
-    /// there was one to emit.
-    async fn emit_newest(&mut self) -> Result<Option<Epoch>, AdvanceError> {
-        let Some(warm) = &mut self.warm else { return Ok(None) };
+    /// Emits the newest epoch unless it is marked as emitted, and marks it.
+    async fn emit_newest(&mut self) -> Result<EmittedNow, AdvanceError> {
+        let Some(warm) = &mut self.warm else { return Ok(EmittedNow::default()) };
         if !self.emit.is_restored() {
             let marker = self.chain.marker().await?;
             let marked = marker.as_ref().map(|marker| marker.epoch);
@@ -238,15 +246,24 @@ impl Advance {
                 warm.pending = None;
             }
         }
-        let Some(pending) = &warm.pending else { return Ok(None) };
+        let Some(pending) = &warm.pending else { return Ok(EmittedNow::default()) };
         let epoch = pending.epoch;
-        let sinks = self.emit.emit(pending).await?;
+        let Shared { states: sinks, rejected } = self.emit.emit(pending).await?;
         if self.chain.mark(&Emitted { epoch, sinks }).await? == Winner::Us {
             self.emit.confirm();
         }
         warm.pending = None;
-        Ok(Some(epoch))
+        Ok(EmittedNow { epoch: Some(epoch), rejected })
     }
+}
+
+/// What was emitted just now.
+#[derive(Default)]
+struct EmittedNow {
+    /// The epoch; `None`: there was none to emit.
+    epoch: Option<Epoch>,
+    /// Rows that became dead letters because their sinks cannot take them.
+    rejected: u64,
 }
 
 /// Merges what was read, in (log id, position) order, and moves the logs' progress.
@@ -264,7 +281,9 @@ fn merge(
             let (progress, segment) = (&mut known.progress, read.segment);
             progress.merged = segment.through;
             progress.clock = progress.clock.max(segment.clock);
-            progress.newest_append = segment.appended_at;
+            // Nothing is appended before it arrives: a writer whose clock is behind its source's must
+            // not make its log look silent.
+            progress.newest_append = segment.appended_at.max(segment.newest_arrival);
             progress.newest_arrival = progress.newest_arrival.max(Some(segment.newest_arrival));
             work.merge(open, &log, segment)?;
         }

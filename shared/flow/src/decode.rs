@@ -46,6 +46,9 @@ pub struct RawBatch {
     /// Records that are longer than a record may be, of which `buffer` holds only the beginning;
     /// by rising index.
     pub cut: Vec<CutRecord>,
+    /// Indices of records that have no value at all (a Kafka tombstone), rising. They are dead
+    /// letters, whatever their stream's format makes of no bytes.
+    pub nulls: Vec<u32>,
 }
 
 /// One record inside a [`RawBatch`].
@@ -74,7 +77,7 @@ pub struct CutRecord {
 impl RawBatch {
     /// Records that are all whole.
     pub fn new(buffer: Bytes, records: Vec<RawRecord>) -> RawBatch {
-        RawBatch { buffer, records, cut: Vec::new() }
+        RawBatch { buffer, records, ..RawBatch::default() }
     }
 
     /// Neighbouring batches of one shard as one, in their order: fewer, larger batches combine into
@@ -93,6 +96,7 @@ impl RawBatch {
             whole.cut.extend(
                 batch.cut.into_iter().map(|cut| CutRecord { index: cut.index + count, ..cut }),
             );
+            whole.nulls.extend(batch.nulls.into_iter().map(|index| index + count));
         }
         whole.buffer = Bytes::from(buffer);
         whole

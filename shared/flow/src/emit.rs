@@ -6,16 +6,23 @@
 //! 3. What may not be what the marker tells of (an emission failed, or was cancelled, or another
 //!    process emitted) is taken back before anything else is emitted: sinks are restored first.
 //! 4. A sink that is down stops emission, is named, and loses nothing: the epoch stays unmarked.
+//! 5. A row that its sink can never take becomes a dead letter of the same epoch. Dead letters are
+//!    emitted after all results, because only then is it known which rows are among them.
 //!
 //! Not here: when an epoch is emitted, and its marker ([`crate::advance`]); sinks themselves.
 
 pub mod json;
+mod letter;
+pub mod parquet;
 
 use std::collections::BTreeMap;
 
-use tidemill_model::{DeadLetter, Emitted, Epoch};
+use tidemill_model::{DeadLetter, Emitted, Epoch, RawBytes};
+use xxhash_rust::xxh3::xxh3_64;
 
-use crate::ports::{Closed, Emission, Sink, SinkError};
+use crate::ports::{Closed, Emission, Rejected, Rejection, Sink, SinkError};
+
+pub use letter::Letter;
 
 /// Id of a query's result row `n` of an epoch. A replay gives the same row the same id.
 pub fn result_id(query: &str, epoch: Epoch, n: usize) -> String {
@@ -33,7 +40,7 @@ pub(crate) fn emission(epoch: Epoch, mut dead: Vec<DeadLetter>, closed: Closed) 
     dead.extend(closed.late);
     let mut results = closed.results;
     results.retain(|results| results.batch.num_rows() > 0);
-    Emission { epoch, results, dead_letters: dead }
+    Emission { results, dead_letters: dead, ..Emission::empty(epoch) }
 }
 
 /// Whether there is nothing to emit.
@@ -103,23 +110,39 @@ impl Emit {
         Ok(())
     }
 
-    /// Gives every sink its share of an epoch, in the order of their names, and answers the states
-    /// for the marker. The sinks count as restored again once [`Emit::confirm`] tells that the
-    /// marker is written.
-    pub(crate) async fn emit(
-        &mut self,
-        emission: &Emission,
-    ) -> Result<BTreeMap<String, Vec<u8>>, SinkError> {
+    /// Gives every sink its share of an epoch, in the order of their names, then the dead letters
+    /// to theirs. The sinks count as restored again once [`Emit::confirm`] tells that the marker
+    /// is written.
+    pub(crate) async fn emit(&mut self, emission: &Emission) -> Result<Shared, SinkError> {
         self.restored = false;
+        let mut letters = Emission {
+            dead_letters: emission.dead_letters.clone(),
+            ..Emission::empty(emission.epoch)
+        };
         for (name, share) in self.shares(emission)? {
-            let Some(sink) = self.sinks.get_mut(&name) else {
-                let reason = "it is not among this pipeline's sinks".to_string();
-                return Err(SinkError { sink: name, reason });
-            };
-            let state = sink.emit(&share).await?;
-            self.states.insert(name, state);
+            for rejection in self.give(&name, &share).await? {
+                letters.rejected.push(rejected(&name, &share, rejection)?);
+            }
         }
-        Ok(self.states.clone())
+        if !letters.dead_letters.is_empty() || !letters.rejected.is_empty() {
+            let name = self.routes.dead_letters.clone();
+            if let Some(rejection) = self.give(&name, &letters).await?.first() {
+                let reason = format!("it refused a dead letter: {}", rejection.detail);
+                return Err(SinkError { sink: name, reason });
+            }
+        }
+        Ok(Shared { states: self.states.clone(), rejected: letters.rejected.len() as u64 })
+    }
+
+    /// Gives one sink its share. Answers what it can never take.
+    async fn give(&mut self, name: &str, share: &Emission) -> Result<Vec<Rejection>, SinkError> {
+        let Some(sink) = self.sinks.get_mut(name) else {
+            let reason = "it is not among this pipeline's sinks".to_string();
+            return Err(SinkError { sink: name.to_string(), reason });
+        };
+        let taken = sink.emit(share).await?;
+        self.states.insert(name.to_string(), taken.state);
+        Ok(taken.rejected)
     }
 
     /// The marker with the states of the last [`Emit::emit`] is written.
@@ -127,24 +150,50 @@ impl Emit {
         self.restored = true;
     }
 
-    /// The emission by sink; sinks without a share are left out.
+    /// The results by sink; sinks without a share are left out.
     fn shares(&self, emission: &Emission) -> Result<BTreeMap<String, Emission>, SinkError> {
         let mut shares: BTreeMap<String, Emission> = BTreeMap::new();
-        let empty =
-            || Emission { epoch: emission.epoch, results: Vec::new(), dead_letters: Vec::new() };
         for results in &emission.results {
             let Some(sink) = self.routes.results.get(&results.query) else {
                 let reason = format!("query `{}` has results and no sink", results.query);
                 return Err(SinkError { sink: "none".to_string(), reason });
             };
-            shares.entry(sink.clone()).or_insert_with(empty).results.push(results.clone());
-        }
-        if !emission.dead_letters.is_empty() {
-            let share = shares.entry(self.routes.dead_letters.clone()).or_insert_with(empty);
-            share.dead_letters = emission.dead_letters.clone();
+            let share = shares.entry(sink.clone());
+            let share = share.or_insert_with(|| Emission::empty(emission.epoch));
+            share.results.push(results.clone());
         }
         Ok(shares)
     }
+}
+
+/// What became of one epoch.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Shared {
+    /// The sinks' states, for the marker.
+    pub(crate) states: BTreeMap<String, Vec<u8>>,
+    /// Rows that became dead letters because their sinks cannot take them.
+    pub(crate) rejected: u64,
+}
+
+/// The dead letter of a row that `sink` can never take.
+fn rejected(sink: &str, share: &Emission, rejection: Rejection) -> Result<Rejected, SinkError> {
+    let error = |reason: String| SinkError { sink: sink.to_string(), reason };
+    let Rejection { query, row, detail } = rejection;
+    let results = share.results.iter().find(|results| results.query == query);
+    let Some(results) = results.filter(|results| row < results.batch.num_rows()) else {
+        return Err(error(format!("it refused row {row} of `{query}`, which it was not given")));
+    };
+    let mut json = Vec::new();
+    let rows = json::RowWriter::new(&results.batch).map_err(|cause| error(cause.to_string()))?;
+    rows.write(row, &mut json);
+    json.pop();
+    Ok(Rejected {
+        id: result_id(&query, share.epoch, row),
+        query,
+        sink: sink.to_string(),
+        detail,
+        row: RawBytes::of(&json, xxh3_64(&json)),
+    })
 }
 
 #[cfg(test)]

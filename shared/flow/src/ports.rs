@@ -7,7 +7,7 @@ use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 use async_trait::async_trait;
 use tidemill_model::{
-    Block, DeadLetter, Epoch, EventMs, Fingerprint, LogId, Position, Segment, WallMs,
+    Block, DeadLetter, Epoch, EventMs, Fingerprint, LogId, Position, RawBytes, Segment, WallMs,
 };
 
 use crate::decode::Decoded;
@@ -188,6 +188,65 @@ pub struct Emission {
     pub results: Vec<QueryResults>,
     /// Dead letters; letter n has the id `dead/{epoch}/{n}`.
     pub dead_letters: Vec<DeadLetter>,
+    /// Result rows that their sinks can never take. They are dead letters too; their ids go on
+    /// after those of `dead_letters`. [`Emission::letters`](crate::emit::Letter) is both.
+    pub rejected: Vec<Rejected>,
+}
+
+impl Emission {
+    /// An emission of nothing.
+    pub fn empty(epoch: Epoch) -> Emission {
+        let (results, dead_letters, rejected) = (Vec::new(), Vec::new(), Vec::new());
+        Emission { epoch, results, dead_letters, rejected }
+    }
+}
+
+/// A result row that its sink can never take, on its way to the dead-letter sink.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rejected {
+    /// The row's own id.
+    pub id: String,
+    /// Its query.
+    pub query: String,
+    /// The sink that cannot take it.
+    pub sink: String,
+    /// Why, with the bound.
+    pub detail: String,
+    /// The row as JSON, cut like a dead letter's record.
+    pub row: RawBytes,
+}
+
+impl Rejected {
+    /// Its reason's short stable name, beside those of
+    /// [`DeadReason::tag`](tidemill_model::DeadReason::tag).
+    pub const TAG: &str = "rejected";
+}
+
+/// What a sink answers when it has taken an epoch.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Taken {
+    /// What [`Sink::restore`] needs to go on after it.
+    pub state: Vec<u8>,
+    /// The rows that it did not take and never can, in the order of the emission.
+    pub rejected: Vec<Rejection>,
+}
+
+impl Taken {
+    /// Everything was taken.
+    pub fn all(state: Vec<u8>) -> Taken {
+        Taken { state, rejected: Vec::new() }
+    }
+}
+
+/// A sink's refusal of one row.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rejection {
+    /// The row's query.
+    pub query: String,
+    /// The row's number in the query's batch.
+    pub row: usize,
+    /// Why, with the bound: `too large: 500000 bytes of at most 409600`.
+    pub detail: String,
 }
 
 /// Where results go. An epoch may be emitted twice, always with the same rows and ids.
@@ -199,8 +258,14 @@ pub trait Sink: Send {
     /// after another process advanced the pipeline.
     async fn restore(&mut self, state: Option<&[u8]>) -> Result<(), SinkError>;
 
-    /// Emits one epoch durably, and answers what `restore` needs to go on after it.
-    async fn emit(&mut self, emission: &Emission) -> Result<Vec<u8>, SinkError>;
+    /// Emits one epoch durably. Results and dead letters of an epoch come in two calls, results
+    /// first; what the second call answers is the sink's state.
+    ///
+    /// A row that this sink can never take (too large, say) is left out and named in the answer.
+    /// Whether it is may depend on nothing but the row and constants, so that a replay rejects the
+    /// same rows. A dead letter is never rejected: it is shortened until it fits
+    /// ([`Letter::write_within`](crate::emit::Letter::write_within)).
+    async fn emit(&mut self, emission: &Emission) -> Result<Taken, SinkError>;
 }
 
 /// Why a sink did not take an epoch.

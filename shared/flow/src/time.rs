@@ -70,7 +70,7 @@ pub struct LogFacts {
     pub position: Position,
     /// Its clock, without what it inherits now.
     pub clock: Option<EventMs>,
-    /// `appended_at` of its last merged segment; `None`: it never appended.
+    /// When its last merged segment was appended; `None`: it never appended.
     pub appended: Option<WallMs>,
     /// When it was registered.
     pub registered_at: WallMs,

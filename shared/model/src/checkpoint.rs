@@ -46,7 +46,8 @@ pub struct LogProgress {
     pub merged: Position,
     /// The log's clock; `None` until a record was decoded (or a parent's clock inherited).
     pub clock: Option<EventMs>,
-    /// `appended_at` of the last merged segment, or when the log was registered.
+    /// When the last merged segment was appended: its `appended_at`, but not before its newest
+    /// arrival. Without a segment, when the log was registered.
     pub newest_append: WallMs,
     /// Newest arrival among the merged records.
     pub newest_arrival: Option<WallMs>,

@@ -12,8 +12,10 @@ pub const RECORD_BYTES_MAX: usize = 10 * 1024 * 1024;
 pub const DEAD_LETTER_RAW_BYTES_MAX: usize = 4 * 1024;
 /// Deepest nesting of a JSON record that is decoded.
 pub const JSON_DEPTH_MAX: usize = 128;
-/// Result rows that one epoch may emit, so that one epoch can be emitted within one invocation.
-pub const RESULTS_MAX: usize = 200_000;
+/// Result rows that one epoch may emit, unless one window has more. One epoch must be emitted within
+/// one invocation of five minutes, also into a Kinesis stream of one shard, which takes a thousand
+/// records a second.
+pub const RESULTS_MAX: usize = 50_000;
 /// Segment bytes that one tick merges.
 pub const TICK_BYTES_MAX: usize = 64 * 1024 * 1024;
 /// How long a process believes the tail that it cached, milliseconds.

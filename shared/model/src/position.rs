@@ -73,13 +73,30 @@ impl Position {
             return Err(PositionError::SubTooLarge(sub));
         }
         let mut bytes = [0u8; Self::BYTES];
-        for digit in number.bytes() {
-            shift_in(&mut bytes, 10, u32::from(digit - b'0'))
+        // Nine digits at a time: a batch has thousands of these numbers.
+        for digits in number.as_bytes().chunks(9) {
+            let shift = |(factor, add): (u32, u32), digit: &u8| {
+                (factor * 10, add * 10 + u32::from(digit - b'0'))
+            };
+            let (factor, add) = digits.iter().fold((1, 0), shift);
+            shift_in(&mut bytes, factor, add)
                 .ok_or_else(|| PositionError::TooLarge(number.to_string()))?;
         }
         shift_in(&mut bytes, 1 << SUB_BITS, sub as u32)
             .ok_or_else(|| PositionError::TooLarge(number.to_string()))?;
         Ok(Position(bytes))
+    }
+
+    /// The sequence number and the sub-sequence number that [`Position::from_sequence`] made this
+    /// of. The number has no leading zeros; that of [`Position::START`] is "0".
+    pub fn to_sequence(self) -> (String, u64) {
+        let mut rest = self.0;
+        let sub = shift_out(&mut rest, 1 << SUB_BITS);
+        let mut digits = Vec::new();
+        while digits.is_empty() || rest.iter().any(|byte| *byte != 0) {
+            digits.push(b'0' + shift_out(&mut rest, 10) as u8);
+        }
+        (digits.iter().rev().copied().map(char::from).collect(), u64::from(sub))
     }
 
     /// The stored bytes.
@@ -121,6 +138,17 @@ fn shift_in(bytes: &mut [u8], factor: u32, add: u32) -> Option<()> {
         carry = value >> 8;
     }
     (carry == 0).then_some(())
+}
+
+/// `bytes = bytes / divisor`; answers the remainder. `divisor` is below 2^24.
+fn shift_out(bytes: &mut [u8], divisor: u32) -> u32 {
+    let mut remainder = 0;
+    for byte in bytes.iter_mut() {
+        let value = (remainder << 8) | u32::from(*byte);
+        *byte = (value / divisor) as u8;
+        remainder = value % divisor;
+    }
+    remainder
 }
 
 impl fmt::Display for Position {
@@ -184,6 +212,25 @@ mod tests {
     }
 
     #[test]
+    fn a_sequence_number_is_read_back() {
+        for (number, sub) in [
+            ("49590338271490256608559692538361571095921575989136588898", 7),
+            ("98079714615416886934934209737619787751599303819750539263", (1 << 22) - 1),
+            ("0", 0),
+            ("10", 0),
+        ] {
+            let position = Position::from_sequence(number, sub).unwrap();
+            assert_eq!(position.to_sequence(), (number.to_owned(), sub));
+        }
+        assert_eq!(Position::from_sequence("007", 1).unwrap().to_sequence(), ("7".to_owned(), 1));
+        assert_eq!(Position::START.to_sequence(), ("0".to_owned(), 0));
+        assert_eq!(
+            Position::END.to_sequence(),
+            ("98079714615416886934934209737619787751599303819750539263".to_owned(), (1 << 22) - 1)
+        );
+    }
+
+    #[test]
     fn the_first_offset_lies_after_the_start() {
         assert!(Position::from_offset(0) > Position::START);
         assert_eq!(Position::START.to_offset(), None);
@@ -201,6 +248,14 @@ mod tests {
             let sequence = Position::from_sequence(&(u128::from(a) + 1).to_string(), 0).unwrap();
             prop_assert_eq!(sequence, Position::from_offset(a));
             prop_assert_eq!(sequence.to_offset(), Some(a));
+        }
+
+        /// Every position has one sequence number and sub-number, also those of offsets.
+        #[test]
+        fn sequence_numbers_round_trip(bytes: [u8; 26]) {
+            let position = Position::from_bytes(bytes);
+            let (number, sub) = position.to_sequence();
+            prop_assert_eq!(Position::from_sequence(&number, sub), Ok(position));
         }
 
         #[test]

@@ -52,7 +52,8 @@ pub enum StoreError {
 pub struct Item {
     /// The value.
     pub bytes: Vec<u8>,
-    /// From when on the store may delete it; `None`: never.
+    /// From when on the store may delete it; `None`: never. A store may round it up to a whole
+    /// second. Until it is deleted, it is an item like any other.
     pub expires_at: Option<WallMs>,
 }
 

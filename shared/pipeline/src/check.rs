@@ -12,10 +12,12 @@ mod name;
 pub(crate) mod nearest;
 mod query;
 mod sink;
+mod source;
 mod stream;
 mod table;
 #[cfg(test)]
 mod tests;
+mod typed;
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -28,6 +30,12 @@ use crate::raw::{Field, Given, Named, RawPipeline};
 use crate::{Pipeline, SourceFile};
 use duration::Bounds;
 
+/// Least time from one tick of advance to the next, milliseconds: each reads every log.
+const TICK_MIN_MS: i64 = 1_000;
+
+/// From one tick of advance to the next, unless the file says so.
+const TICK_MS: i64 = 5_000;
+
 /// Builds the pipeline. It means something only when `errors` is empty afterwards.
 pub(crate) fn check(
     raw: RawPipeline,
@@ -35,14 +43,17 @@ pub(crate) fn check(
     base_dir: &Path,
     errors: &mut Vec<PipelineError>,
 ) -> Pipeline {
+    let tick = Bounds { least_ms: TICK_MIN_MS, default_ms: TICK_MS };
     let ttl = Bounds { least_ms: SEGMENT_TTL_MIN_MS, default_ms: SEGMENT_TTL_MS };
     name::check_names(&raw, errors);
+    source::check_unique(raw.streams.items(), errors);
     require_sections(&raw, errors);
     let sink_names: Vec<&str> = raw.sinks.items().iter().map(|sink| sink.name.as_str()).collect();
     Pipeline {
         file: file.clone(),
         name: name::pipeline_name(&raw.name, errors),
         segment_ttl_ms: duration::check(&raw.segment_ttl, "`segment_ttl`", ttl, errors),
+        tick_ms: duration::check(&raw.tick, "`tick`", tick, errors),
         dead_letter_sink: sink::reference(&raw.dead_letters, &sink_names, "dead letters", errors),
         streams: each(raw.streams.items(), |stream| stream::check(stream, errors)),
         tables: each(raw.tables.items(), |table| table::check(table, base_dir, errors)),

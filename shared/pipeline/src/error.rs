@@ -50,6 +50,10 @@ pub mod code {
     pub const DURATION_BOUNDS: &str = "pipeline::duration_bounds";
     /// A column type that does not exist.
     pub const UNKNOWN_TYPE: &str = "pipeline::unknown_type";
+    /// Two streams read one source.
+    pub const SHARED_SOURCE: &str = "pipeline::shared_source";
+    /// A property of a Kafka client that Tidemill sets itself.
+    pub const RESERVED_PROPERTY: &str = "pipeline::reserved_property";
     /// `event_time` names no column.
     pub const UNKNOWN_COLUMN: &str = "pipeline::unknown_column";
     /// `event_time` names a column that is no timestamp.
@@ -81,6 +85,8 @@ pub mod code {
         BAD_DURATION,
         DURATION_BOUNDS,
         UNKNOWN_TYPE,
+        SHARED_SOURCE,
+        RESERVED_PROPERTY,
         UNKNOWN_COLUMN,
         NOT_A_TIMESTAMP,
         UNKNOWN_SINK,

@@ -55,14 +55,17 @@ pub fn parse(
     }
 }
 
-/// Whether a mistake lies in a section that is no stream's and no table's, so that SQL can still be
-/// checked against those.
+/// Whether a mistake lies in a section that has no say in what a stream's or a table's columns are,
+/// so that SQL can still be checked against those.
 fn spares_sources(text: &str, error: &PipelineError) -> bool {
     let Some(before) = error.place().and_then(|place| text.get(..place.end)) else { return false };
     let section = before.lines().rev().find(|line| line.trim_start().starts_with('['));
     section.is_some_and(|line| {
         let name = line.trim_start().trim_start_matches(['[', ' ']);
-        name.starts_with("queries") || name.starts_with("sinks") || name.starts_with("state")
+        let spares = ["queries", "sinks", "state", "advance"];
+        let is_source = name.starts_with("streams")
+            && name.split([']', '.']).nth(2).is_some_and(|part| part.trim() == "source");
+        is_source || spares.iter().any(|section| name.starts_with(section))
     })
 }
 

@@ -29,6 +29,28 @@ pub struct Pipeline {
     pub dead_letter_sink: Option<String>,
     /// `[state] segment_ttl`: how long segments live, milliseconds.
     pub segment_ttl_ms: i64,
+    /// `[advance] tick`: from one tick of the advance function to the next, milliseconds, ≥ 1000.
+    pub tick_ms: i64,
+}
+
+impl Pipeline {
+    /// The stream whose events come from this Kinesis stream.
+    pub fn stream_of_kinesis(&self, kinesis_stream: &str) -> Option<&Stream> {
+        self.streams.values().find(|stream| match &stream.source {
+            Some(StreamSource::Kinesis { stream }) => stream == kinesis_stream,
+            Some(StreamSource::Kafka { .. }) => false,
+            None => stream.name == kinesis_stream,
+        })
+    }
+
+    /// The stream whose events come from this Kafka topic.
+    pub fn stream_of_topic(&self, kafka_topic: &str) -> Option<&Stream> {
+        self.streams.values().find(|stream| match &stream.source {
+            Some(StreamSource::Kafka { topic, .. }) => topic == kafka_topic,
+            Some(StreamSource::Kinesis { .. }) => false,
+            None => stream.name == kafka_topic,
+        })
+    }
 }
 
 /// A text file and its name.
@@ -59,6 +81,28 @@ pub struct Stream {
     pub max_future_ms: i64,
     /// `idle = "assume"`: a silent log is idle although nobody can tell whether it is drained.
     pub assume_idle: bool,
+    /// Where its events come from on AWS; `None`: from the Kinesis stream or the Kafka topic of its
+    /// own name. No two streams have the same.
+    pub source: Option<StreamSource>,
+}
+
+/// A checked `[streams.NAME.source]`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum StreamSource {
+    /// A Kinesis stream.
+    Kinesis {
+        /// Its name.
+        stream: String,
+    },
+    /// A Kafka topic.
+    Kafka {
+        /// Its name.
+        topic: String,
+        /// `host:port`, separated by commas; `None`: advance cannot ask the brokers anything.
+        bootstrap_servers: Option<String>,
+        /// Settings of librdkafka.
+        properties: BTreeMap<String, String>,
+    },
 }
 
 /// Format of a stream's records.
@@ -211,6 +255,8 @@ pub enum SinkKind {
         bootstrap_servers: String,
         /// The topic.
         topic: String,
+        /// Settings of librdkafka.
+        properties: BTreeMap<String, String>,
     },
 }
 

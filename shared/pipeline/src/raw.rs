@@ -71,10 +71,11 @@ pub(crate) struct RawPipeline {
     pub(crate) name: Field<String>,
     pub(crate) dead_letters: Field<String>,
     pub(crate) segment_ttl: Field<String>,
+    pub(crate) tick: Field<String>,
     pub(crate) streams: Field<Vec<Named<RawStream>>>,
     pub(crate) tables: Field<Vec<Named<RawTable>>>,
     pub(crate) queries: Field<Vec<Named<RawQuery>>>,
-    pub(crate) sinks: Field<Vec<Named<RawSink>>>,
+    pub(crate) sinks: Field<Vec<Named<RawTyped>>>,
 }
 
 #[derive(Debug)]
@@ -86,6 +87,13 @@ pub(crate) struct RawStream {
     pub(crate) idle_after: Field<String>,
     pub(crate) max_future: Field<String>,
     pub(crate) idle: Field<String>,
+    pub(crate) source: Field<RawSource>,
+}
+
+#[derive(Debug)]
+pub(crate) struct RawSource {
+    pub(crate) typed: RawTyped,
+    pub(crate) batching_window: Field<String>,
 }
 
 #[derive(Debug)]
@@ -110,11 +118,13 @@ pub(crate) struct RawQuery {
     pub(crate) sink: Field<String>,
 }
 
+/// A section whose `type` decides which keys it has: a sink, or a stream's source.
 #[derive(Debug)]
-pub(crate) struct RawSink {
+pub(crate) struct RawTyped {
     pub(crate) kind: Field<String>,
-    /// The keys of all kinds of sink.
+    /// Those keys of all types that hold text.
     pub(crate) keys: BTreeMap<&'static str, Field<String>>,
+    pub(crate) properties: Field<Vec<Named<Given<String>>>>,
 }
 
 /// Reads a file's text. `None` when it is no TOML.
@@ -162,24 +172,11 @@ fn syntax_error(text: &str, message: &str, at: Option<Range<usize>>) -> Pipeline
 fn pipeline(root: &DeTable<'_>, reader: &mut Reader<'_>) -> RawPipeline {
     let top = Section::new(Kind::Top, "");
     reader.refuse_unknown_keys(root, &top);
-    let state = reader::entry(root, Kind::Top, "state");
-    let segment_ttl = match state.map(|(_, value)| (value.span(), value.get_ref())) {
-        None => Field::Absent,
-        Some((_, DeValue::Table(state))) => {
-            let section = Section::new(Kind::State, "");
-            reader.refuse_unknown_keys(state, &section);
-            reader.duration(state, &section, "segment_ttl")
-        }
-        Some((at, other)) => {
-            let help = "write the section `[state]`, with `segment_ttl` under it";
-            reader.wrong_type("`state`", at, other, "a section", help);
-            Field::Wrong
-        }
-    };
     RawPipeline {
         name: reader.text(root, &top, "name"),
         dead_letters: reader.text(root, &top, "dead_letters"),
-        segment_ttl,
+        segment_ttl: only_duration(root, Kind::State, "segment_ttl", reader),
+        tick: only_duration(root, Kind::Advance, "tick", reader),
         streams: reader.sections(root, Kind::Stream, |reader, table, section| RawStream {
             format: reader.text(table, section, "format"),
             columns: reader.columns(table, section),
@@ -188,6 +185,7 @@ fn pipeline(root: &DeTable<'_>, reader: &mut Reader<'_>) -> RawPipeline {
             idle_after: reader.duration(table, section, "idle_after"),
             max_future: reader.duration(table, section, "max_future"),
             idle: reader.text(table, section, "idle"),
+            source: source(table, section, reader),
         }),
         tables: reader.sections(root, Kind::Table, |reader, table, section| RawTable {
             file: reader.text(table, section, "file"),
@@ -201,13 +199,58 @@ fn pipeline(root: &DeTable<'_>, reader: &mut Reader<'_>) -> RawPipeline {
             emit: reader.text(table, section, "emit"),
             sink: reader.text(table, section, "sink"),
         }),
-        sinks: reader.sections(root, Kind::Sink, |reader, table, section| RawSink {
-            kind: reader.text(table, section, "type"),
-            keys: section::SINK_KEYS
-                .iter()
-                .filter(|key| **key != "type")
-                .map(|key| (*key, reader.text(table, section, key)))
-                .collect(),
+        sinks: reader.sections(root, Kind::Sink, |reader, table, section| {
+            typed(table, section, section::SINK_TEXTS, reader)
         }),
+    }
+}
+
+/// The duration that is all that a section without a name holds.
+fn only_duration(
+    root: &DeTable<'_>,
+    kind: Kind,
+    key: &str,
+    reader: &mut Reader<'_>,
+) -> Field<String> {
+    let name = kind.plural();
+    let Some((_, value)) = reader::entry(root, Kind::Top, name) else { return Field::Absent };
+    let DeValue::Table(table) = value.get_ref() else {
+        let help = format!("write the section `[{name}]`, with `{key}` under it");
+        reader.wrong_type(&format!("`{name}`"), value.span(), value.get_ref(), "a section", &help);
+        return Field::Wrong;
+    };
+    let section = Section::new(kind, "");
+    reader.refuse_unknown_keys(table, &section);
+    reader.duration(table, &section, key)
+}
+
+fn source(stream: &DeTable<'_>, owner: &Section, reader: &mut Reader<'_>) -> Field<RawSource> {
+    let Some((key, value)) = reader::entry(stream, Kind::Stream, "source") else {
+        return Field::Absent;
+    };
+    let section = owner.source();
+    let DeValue::Table(table) = value.get_ref() else {
+        let help = "write `source = { type = \"kinesis\", stream = \"…\" }`";
+        reader.wrong_type(&section.to_string(), value.span(), value.get_ref(), "a table", help);
+        return Field::Wrong;
+    };
+    reader.refuse_unknown_keys(table, &section);
+    let source = RawSource {
+        typed: typed(table, &section, section::SOURCE_TEXTS, reader),
+        batching_window: reader.duration(table, &section, "batching_window"),
+    };
+    Field::Given(Given { key, at: value.span(), value: source })
+}
+
+fn typed(
+    table: &DeTable<'_>,
+    section: &Section,
+    texts: &[&'static str],
+    reader: &mut Reader<'_>,
+) -> RawTyped {
+    RawTyped {
+        kind: reader.text(table, section, "type"),
+        keys: texts.iter().map(|key| (*key, reader.text(table, section, key))).collect(),
+        properties: reader.properties(table, section),
     }
 }

@@ -23,6 +23,7 @@ mod functions;
 mod leaf;
 mod lineage;
 mod query;
+mod result_key;
 mod rows;
 mod run;
 mod schema;
@@ -39,6 +40,7 @@ pub use explain::explain;
 pub use functions::CheckpointTime;
 pub use leaf::{Feed, ORDER, ROW, Slot, WINDOW_END, WINDOW_START};
 pub use query::{PipelinePlan, QueryPlan, plan, plan_with};
+pub use result_key::{Edge, ResultKey};
 pub use run::Runner;
 pub use schema::{ARRIVAL_TIME, arrow_type, stream_schema};
 pub use stage::{

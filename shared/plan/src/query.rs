@@ -17,6 +17,7 @@ use crate::engine::{self, Functions};
 use crate::error::{PlanErrors, Refusal};
 use crate::functions::CheckpointTime;
 use crate::lineage::any_node;
+use crate::result_key::{self, ResultKey};
 use crate::run::Runner;
 use crate::schema::stream_schema;
 use crate::split::{self, Split};
@@ -57,6 +58,7 @@ pub struct QueryPlan {
     pub sort_first: Vec<usize>,
     /// Schema of its results.
     pub output: SchemaRef,
+    key: ResultKey,
     pub(crate) state: SessionState,
 }
 
@@ -64,6 +66,11 @@ impl QueryPlan {
     /// A runner of a stage's lower plan. Each ingest worker has its own.
     pub fn lower(&self, stage: usize) -> Result<Runner> {
         Runner::new(&self.state, &self.stages[stage].lower)
+    }
+
+    /// What tells its result rows apart.
+    pub fn result_key(&self) -> &ResultKey {
+        &self.key
     }
 
     /// A runner of the upper plan.
@@ -147,6 +154,7 @@ fn plan_statement(
     let Split { mut stages, shape, upper } = split::split(plan)?;
     let row_wise = split::is_row_wise(&upper);
     let sort_first = split::window_outputs(&upper);
+    let key = result_key::of(&upper, shape);
     check_output(&upper)?;
     let fingerprint = fingerprint(&stages, shape, &upper, static_tables, query);
     for stage in &mut stages {
@@ -165,6 +173,7 @@ fn plan_statement(
         row_wise,
         sort_first,
         output,
+        key,
         state: state.clone(),
     };
     for stage in 0..planned.stages.len() {

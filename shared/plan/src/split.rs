@@ -400,7 +400,7 @@ fn closes(plan: &LogicalPlan) -> bool {
     any_node(plan, |node| is_closed(node).is_some())
 }
 
-fn is_closed(plan: &LogicalPlan) -> Option<&ClosedWindows> {
+pub(crate) fn is_closed(plan: &LogicalPlan) -> Option<&ClosedWindows> {
     match plan {
         LogicalPlan::Extension(extension) => extension.node.as_any().downcast_ref(),
         _ => None,
@@ -408,17 +408,17 @@ fn is_closed(plan: &LogicalPlan) -> Option<&ClosedWindows> {
 }
 
 /// The window column of closed windows that `column` is, if it is one.
-fn closed_window_column(plan: &LogicalPlan, column: &Column) -> Option<OutputColumn> {
+pub(crate) fn closed_window_column(plan: &LogicalPlan, column: &Column) -> Option<OutputColumn> {
     let (leaf, index) = origin(plan, column)?;
     window_output(leaf, index)
 }
 
-fn window_output(leaf: &LogicalPlan, index: usize) -> Option<OutputColumn> {
+pub(crate) fn window_output(leaf: &LogicalPlan, index: usize) -> Option<OutputColumn> {
     let column = *is_closed(leaf)?.output.get(index)?;
     matches!(column, OutputColumn::WindowStart | OutputColumn::WindowEnd).then_some(column)
 }
 
-fn told_apart(start: bool, end: bool, shape: WindowShape) -> bool {
+pub(crate) fn told_apart(start: bool, end: bool, shape: WindowShape) -> bool {
     match shape {
         WindowShape::Tumble { .. } | WindowShape::Hop { .. } => start || end,
         WindowShape::Cumulate { .. } | WindowShape::Session { .. } => start && end,

@@ -48,7 +48,7 @@ async fn keys<S: Store>(store: &S, pk: &str, from_sk: &str, limits: Limits) -> V
 
 /// A key is won once, and the loser changes nothing, neither value nor expiry.
 async fn a_key_is_won_once<S: Store>(store: &S) {
-    let first = Item { bytes: b"first".to_vec(), expires_at: Some(WallMs(77)) };
+    let first = Item { bytes: b"first".to_vec(), expires_at: Some(WallMs(77_000)) };
     assert_eq!(store.put_new("log", "0", first.clone()).await, Ok(Put::Created));
     for loser in [item("second"), first.clone(), item("")] {
         assert_eq!(store.put_new("log", "0", loser).await, Ok(Put::AlreadyExists));

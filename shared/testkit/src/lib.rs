@@ -1,16 +1,20 @@
-//! What tests of Tidemill share: a store in memory, a store with faults, the store contract, and
-//! random numbers that a seed repeats.
+//! What tests of Tidemill share: a store in memory, a store with faults, the store contract, random
+//! numbers that a seed repeats, and AWS emulators as processes.
 //!
-//! Everything here is deterministic: no clock, no ambient randomness, no hash order.
+//! Everything here but the emulators is deterministic: no clock, no ambient randomness, no hash
+//! order.
 //!
 //! Not here: the tests themselves (`tests/`), stores that last (`embedded`).
 
 mod contract;
 mod faulty_store;
+mod init_error;
 mod memory_store;
 mod rng;
+pub mod servers;
 
 pub use contract::store_contract;
 pub use faulty_store::{Call, Fault, FaultPlan, FaultyStore, RandomFaults, Step, Verb};
+pub use init_error::InitError;
 pub use memory_store::MemoryStore;
 pub use rng::Rng;

@@ -59,8 +59,10 @@ const CASES: &[Case] = &[
     (Guard::SnapshotByAge, Scope::advance_aged, REPLAYABLE),
 ];
 
+type Spare = (Guard, fn() -> Scope, &'static str);
+
 /// Guards that are not about being right: without them the model is right, too.
-const SPARE: &[(Guard, fn() -> Scope, &str)] = &[
+const SPARE: &[Spare] = &[
     (Guard::FreshFromCache, append, "an old tail is found out right before the put"),
     (Guard::ForgetTail, append, "an outdated tail loses the race and is read again"),
     (

@@ -12,7 +12,7 @@ use tidemill_flow::decode::Decoder;
 use tidemill_flow::emit::{Emit, Routes};
 use tidemill_flow::keys::Keys;
 use tidemill_flow::merge::State;
-use tidemill_flow::ports::{Drained, Emission, Sink, SinkError, Source};
+use tidemill_flow::ports::{Drained, Emission, Sink, SinkError, Source, Taken};
 use tidemill_model::{Epoch, LogEntry, LogId, Position, WallMs};
 use tidemill_testkit::{MemoryStore, Rng};
 
@@ -40,16 +40,22 @@ impl Sink for Emitted {
         Ok(())
     }
 
-    async fn emit(&mut self, emission: &Emission) -> Result<Vec<u8>, SinkError> {
+    async fn emit(&mut self, emission: &Emission) -> Result<Taken, SinkError> {
         let mut epochs = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let before = epochs.insert(emission.epoch, emission.clone());
-        if let Some(before) = before {
+        let epoch = epochs.entry(emission.epoch).or_insert_with(|| Emission::empty(emission.epoch));
+        if !emission.results.is_empty() {
             let rows = |emission: &Emission| -> Vec<RecordBatch> {
                 emission.results.iter().map(|results| results.batch.clone()).collect()
             };
-            assert_eq!(rows(&before), rows(emission), "an epoch is emitted again as it was");
+            if !epoch.results.is_empty() {
+                assert_eq!(rows(epoch), rows(emission), "an epoch is emitted again as it was");
+            }
+            epoch.results = emission.results.clone();
         }
-        Ok(Vec::new())
+        if !emission.dead_letters.is_empty() {
+            epoch.dead_letters = emission.dead_letters.clone();
+        }
+        Ok(Taken::default())
     }
 }
 

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use arrow::array::{Array, AsArray, RecordBatch};
 use arrow::datatypes::{ArrowPrimitiveType, Int64Type, TimestampMillisecondType};
 use async_trait::async_trait;
-use tidemill_flow::ports::{Emission, Sink, SinkError};
+use tidemill_flow::ports::{Emission, Sink, SinkError, Taken};
 use tidemill_model::{DeadLetter, Epoch};
 use tidemill_testkit::Rng;
 
@@ -155,7 +155,7 @@ impl Sink for SimulatedSink {
         Ok(())
     }
 
-    async fn emit(&mut self, emission: &Emission) -> Result<Vec<u8>, SinkError> {
+    async fn emit(&mut self, emission: &Emission) -> Result<Taken, SinkError> {
         let epoch = emission.epoch;
         let mut lines = Vec::new();
         for results in &emission.results {
@@ -178,7 +178,7 @@ impl Sink for SimulatedSink {
         }
         pause().await;
         let length = self.outbox.state().files.get(self.name).map_or(0, Vec::len);
-        Ok((length as u64).to_le_bytes().to_vec())
+        Ok(Taken::all((length as u64).to_le_bytes().to_vec()))
     }
 }
 

@@ -18,7 +18,7 @@ use std::path::{Path, PathBuf};
 use arrow::datatypes::SchemaRef;
 use async_trait::async_trait;
 use tidemill_flow::emit::json;
-use tidemill_flow::ports::{Emission, Sink, SinkError};
+use tidemill_flow::ports::{Emission, Sink, SinkError, Taken};
 
 use super::growing_file::{GrowingFile, named};
 use super::{OutputState, down, rows_file};
@@ -136,7 +136,7 @@ impl Sink for FolderSink {
         Ok(())
     }
 
-    async fn emit(&mut self, emission: &Emission) -> Result<Vec<u8>, SinkError> {
+    async fn emit(&mut self, emission: &Emission) -> Result<Taken, SinkError> {
         let Some(open) = &mut self.open else { return Err(down("emit came before restore")) };
         for results in &emission.results {
             let Some(file) = self.results.get(&results.query) else {
@@ -155,11 +155,9 @@ impl Sink for FolderSink {
             open.append(&file.growing_name(), &bytes)?;
         }
         let mut lines = Vec::new();
-        for letter in &emission.dead_letters {
-            json::write_dead_letter(&mut lines, None, letter);
-        }
+        emission.letters().for_each(|letter| letter.write_without_id(&mut lines));
         open.append(DEAD_LETTERS, &lines)?;
-        open.state().encode()
+        open.state().encode().map(Taken::all)
     }
 }
 

@@ -16,8 +16,7 @@ use std::io::Write;
 use arrow::array::RecordBatch;
 use arrow::error::ArrowError;
 use async_trait::async_trait;
-use tidemill_flow::ports::{Emission, QueryResults, Sink, SinkError};
-use tidemill_model::DeadLetter;
+use tidemill_flow::ports::{Emission, QueryResults, Sink, SinkError, Taken};
 
 use super::{OutputState, down};
 
@@ -95,14 +94,17 @@ impl PrinterSink {
         Ok(())
     }
 
-    fn dead_letters(&self, letters: &[DeadLetter], lines: &mut String) {
+    fn dead_letters(&self, emission: &Emission, lines: &mut String) {
         let name = format!("{:1$}", "dead letter", self.name_width);
         let name = self.style.paint(Paint::Dead, &name);
-        for letter in letters.iter().take(DEAD_LETTERS_MAX) {
-            let _ = writeln!(lines, "{name}  {}", text::dead_letter(letter));
+        let records = emission.dead_letters.iter().map(text::dead_letter);
+        let all = records.chain(emission.rejected.iter().map(text::rejected));
+        for letter in all.take(DEAD_LETTERS_MAX) {
+            let _ = writeln!(lines, "{name}  {letter}");
         }
-        if letters.len() > DEAD_LETTERS_MAX {
-            let _ = writeln!(lines, "{name}  and {} more", letters.len() - DEAD_LETTERS_MAX);
+        let count = emission.dead_letters.len() + emission.rejected.len();
+        if count > DEAD_LETTERS_MAX {
+            let _ = writeln!(lines, "{name}  and {} more", count - DEAD_LETTERS_MAX);
         }
     }
 }
@@ -113,14 +115,14 @@ impl Sink for PrinterSink {
         Ok(())
     }
 
-    async fn emit(&mut self, emission: &Emission) -> Result<Vec<u8>, SinkError> {
+    async fn emit(&mut self, emission: &Emission) -> Result<Taken, SinkError> {
         let mut lines = String::new();
         for results in &emission.results {
             self.rows(results, &mut lines).map_err(down)?;
         }
-        self.dead_letters(&emission.dead_letters, &mut lines);
+        self.dead_letters(emission, &mut lines);
         self.out.write_all(lines.as_bytes()).and_then(|()| self.out.flush()).map_err(down)?;
-        OutputState::Stdout.encode()
+        OutputState::Stdout.encode().map(Taken::all)
     }
 }
 

@@ -7,25 +7,20 @@
 use std::fs::File;
 use std::io::{self, BufReader, Read, Take};
 use std::path::Path;
-use std::sync::Arc;
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 use arrow::error::ArrowError;
 use arrow::ipc::reader::StreamReader;
 use arrow::ipc::writer::StreamWriter;
-use parquet::arrow::ArrowWriter;
-use parquet::basic::{Compression, ZstdLevel};
 use parquet::errors::ParquetError;
-use parquet::file::properties::WriterProperties;
+use tidemill_flow::emit::parquet::Writer;
 
 use super::growing_file::named;
 
 /// Largest frame that is read back, bytes: an epoch's results are bounded, so a longer one is
 /// damage.
 const FRAME_BYTES_MAX: u32 = 1 << 31;
-/// A Parquet row group is written when it holds this many bytes, so that memory stays bounded.
-const ROW_GROUP_BYTES_MAX: usize = 32 * 1024 * 1024;
 
 /// Why rows did not become Parquet.
 #[derive(Debug, thiserror::Error)]
@@ -78,21 +73,15 @@ pub(super) fn to_parquet(
 
     let temporary = parquet.with_extension("parquet.tmp");
     let file = File::create(&temporary).map_err(|error| named(&temporary, &error))?;
-    let properties = WriterProperties::builder()
-        .set_compression(Compression::ZSTD(ZstdLevel::try_new(1)?))
-        .build();
-    let mut writer = ArrowWriter::try_new(file, schema.clone(), Some(properties))?;
+    let mut writer = Writer::new(file, schema)?;
     let mut count = 0;
     let mut next = first;
     while let Some(batch) = next {
         count += batch.num_rows() as u64;
-        writer.write(&RecordBatch::try_new(Arc::clone(&schema), batch.columns().to_vec())?)?;
-        if writer.in_progress_size() >= ROW_GROUP_BYTES_MAX {
-            writer.flush()?;
-        }
+        writer.write(&batch)?;
         next = frames.next_batch()?;
     }
-    let file = writer.into_inner()?;
+    let file = writer.finish()?;
     file.sync_all().map_err(|error| named(&temporary, &error))?;
     std::fs::rename(&temporary, parquet).map_err(|error| named(parquet, &error))?;
     Ok(count)
@@ -142,6 +131,8 @@ impl Frames {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
     use arrow::array::Int64Array;
     use arrow::datatypes::{DataType, Field, Schema};

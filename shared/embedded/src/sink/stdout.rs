@@ -7,8 +7,8 @@
 use std::io::Write;
 
 use async_trait::async_trait;
-use tidemill_flow::emit::{dead_letter_id, json, result_id};
-use tidemill_flow::ports::{Emission, QueryResults, Sink, SinkError};
+use tidemill_flow::emit::{json, result_id};
+use tidemill_flow::ports::{Emission, QueryResults, Sink, SinkError, Taken};
 use tidemill_model::Epoch;
 
 use super::{OutputState, down};
@@ -31,34 +31,23 @@ impl Sink for StdoutSink {
         Ok(())
     }
 
-    async fn emit(&mut self, emission: &Emission) -> Result<Vec<u8>, SinkError> {
+    async fn emit(&mut self, emission: &Emission) -> Result<Taken, SinkError> {
         let mut lines = Vec::new();
         for results in &emission.results {
             write_rows(results, emission.epoch, &mut lines)?;
         }
-        for (n, letter) in emission.dead_letters.iter().enumerate() {
-            let id = dead_letter_id(emission.epoch, n);
-            json::write_dead_letter(&mut lines, Some(&id), letter);
-        }
+        emission.letters().for_each(|letter| letter.write(&mut lines));
         self.out.write_all(&lines).and_then(|()| self.out.flush()).map_err(down)?;
-        OutputState::Stdout.encode()
+        OutputState::Stdout.encode().map(Taken::all)
     }
 }
 
 /// The rows, each with its query and id before its columns.
 fn write_rows(results: &QueryResults, epoch: Epoch, lines: &mut Vec<u8>) -> Result<(), SinkError> {
     let rows = json::RowWriter::new(&results.batch).map_err(down)?;
-    let query = serde_json::to_string(&results.query).map_err(down)?;
-    let mut columns = Vec::new();
     for row in 0..results.batch.num_rows() {
-        let id = serde_json::to_string(&result_id(&results.query, epoch, row)).map_err(down)?;
-        lines.extend_from_slice(format!("{{\"query\":{query},\"id\":{id}").as_bytes());
-        columns.clear();
-        rows.write(row, &mut columns);
-        if results.batch.num_columns() > 0 {
-            lines.push(b',');
-        }
-        lines.extend_from_slice(&columns[1..]);
+        let id = result_id(&results.query, epoch, row);
+        rows.write_tagged(&[("query", &results.query), ("id", &id)], row, lines);
     }
     Ok(())
 }
@@ -97,7 +86,8 @@ mod tests {
             raw: None,
         };
         let results = vec![QueryResults { query: "q".into(), windows: 1, batch }];
-        let emission = Emission { epoch: Epoch(3), results, dead_letters: vec![letter] };
+        let emission =
+            Emission { results, dead_letters: vec![letter], ..Emission::empty(Epoch(3)) };
         let text = async || {
             let out = Shared::default();
             let mut sink = StdoutSink::new(Box::new(out.clone()));

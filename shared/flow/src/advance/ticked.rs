@@ -1,6 +1,6 @@
 //! What a tick did: for progress bars, metrics and logs.
 
-use tidemill_model::{Checkpoint, Epoch, EventMs, LogId, Totals};
+use tidemill_model::{Checkpoint, Epoch, EventMs, LogId, Totals, WallMs};
 
 use super::next::Draft;
 use crate::ports::OpenWindows;
@@ -26,6 +26,9 @@ pub struct Ticked {
     pub segments: u64,
     /// Their bytes.
     pub bytes: u64,
+    /// Bytes of the segments that waited for this tick, as far as one tick reads; also of a tick
+    /// that created no epoch.
+    pub unmerged_bytes: u64,
     /// Source records merged, dead ones included.
     pub records: u64,
     /// Windows closed.
@@ -34,8 +37,13 @@ pub struct Ticked {
     pub results: u64,
     /// (row, window) pairs found late.
     pub late: u64,
-    /// Dead letters emitted, late ones included.
+    /// Dead letters emitted, late ones included, `rejected` ones not.
     pub dead_letters: u64,
+    /// Result rows that became dead letters because their sinks can never take them; those of the
+    /// `recovered` epoch included. They are among `results` too.
+    pub rejected: u64,
+    /// When the newest checkpoint was made; `None`: there is none.
+    pub checkpoint_at: Option<WallMs>,
     /// Watermark of the newest checkpoint.
     pub watermark: Option<EventMs>,
     /// The log that holds the watermark back; `None` when none does.
@@ -53,10 +61,19 @@ pub struct Ticked {
 }
 
 impl Ticked {
+    /// Whether nothing can happen before a source has new records: this tick found nothing to do,
+    /// no window is open, and every known log is idle or has ended.
+    pub fn is_quiet(&self) -> bool {
+        let did_nothing = self.epoch.is_none() && self.recovered.is_none() && !self.lost;
+        let waits_for_nothing = !self.behind && self.logs_idle == self.logs;
+        did_nothing && waits_for_nothing && self.open.iter().all(|open| open.windows == 0)
+    }
+
     /// What is true of a draft whether or not it is committed. `last_close` is of the open state
     /// after it.
     pub(super) fn describe(&mut self, draft: &Draft, last_close: Option<EventMs>) {
         let times = || draft.decision.logs.values();
+        self.unmerged_bytes = draft.merged.bytes;
         self.behind = draft.behind;
         self.finished = draft.decision.all_ended() && !draft.behind && last_close.is_none();
         self.held_by = draft.decision.held_by.clone();
@@ -83,6 +100,7 @@ impl Ticked {
 
     /// Where the chain stands.
     pub(super) fn stand(&mut self, newest: Option<&Checkpoint>) {
+        self.checkpoint_at = newest.map(|newest| newest.at);
         self.watermark = newest.and_then(|newest| newest.watermark);
         self.totals = newest.map_or(Totals::default(), |newest| newest.totals);
     }

@@ -107,11 +107,15 @@ impl Decoder {
         let mut arrivals = Vec::with_capacity(count);
         let mut dead = Vec::new();
         let mut cut = raw.cut.iter().peekable();
+        let mut nulls = raw.nulls.iter().peekable();
         // Once for all records: most batches are UTF-8 throughout.
         let text = std::str::from_utf8(&raw.buffer).ok();
         for (index, record) in raw.records.iter().enumerate() {
             let row = match cut.next_if(|cut| cut.index as usize == index) {
                 Some(cut) => Err(too_large(cut.length)),
+                None if nulls.next_if(|null| **null as usize == index).is_some() => {
+                    Err(undecodable("the record has no value (null)".to_string()))
+                }
                 None => self.record(&raw, index, text, records.len()),
             };
             match row {

@@ -212,6 +212,8 @@ impl JsonReader {
             let member = match seen.filter(|seen| scanner.rest().starts_with(&seen.text)) {
                 Some(seen) => {
                     scanner.advance(seen.text.len());
+                    // This record may have more space before its value than the one before.
+                    scanner.skip_space();
                     seen.member
                 }
                 None => {

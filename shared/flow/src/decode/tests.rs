@@ -35,6 +35,7 @@ fn stream(format: Format, columns: &[(&str, ColumnType)]) -> Stream {
         idle_after_ms: 1,
         max_future_ms: 1_000,
         assume_idle: false,
+        source: None,
     }
 }
 
@@ -127,6 +128,23 @@ fn a_record_is_a_row_with_times_and_index() {
     assert_eq!((letter.log.clone(), letter.arrival), (log(), WallMs(ARRIVAL + 1)));
     let raw = letter.raw.clone().unwrap();
     assert_eq!((raw.first.as_slice(), raw.hash), (b"nonsense".as_slice(), xxh3_64(b"nonsense")));
+}
+
+#[test]
+fn a_record_without_a_value_is_a_dead_letter() {
+    let csv = stream(Format::Csv, &[("name", ColumnType::String)]);
+    let raw = RawBatch { nulls: vec![1], ..batch(&["a", "", "b"]) };
+    let decoded = Decoder::new(&csv, None).unwrap().decode(&log(), raw.clone());
+    assert_eq!(
+        (rows(&decoded), decoded.dead.len()),
+        (vec![vec!["a".to_string()], vec!["b".to_string()]], 1)
+    );
+    let (index, letter) = &decoded.dead[0];
+    let detail = "the record has no value (null)".to_string();
+    assert_eq!((*index, &letter.reason), (1, &DeadReason::Undecodable { detail }));
+    assert!(letter.raw.as_ref().unwrap().first.is_empty());
+    let twice = RawBatch::concat(vec![raw.clone(), raw]);
+    assert_eq!(twice.nulls, [1, 4]);
 }
 
 #[test]

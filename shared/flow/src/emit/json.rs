@@ -20,9 +20,11 @@ mod dead_letter;
 mod time;
 mod value;
 
-use arrow::array::RecordBatch;
+use arrow::array::{Array, RecordBatch};
+use arrow::datatypes::Schema;
+use tidemill_model::EventMs;
 
-pub use dead_letter::write_dead_letter;
+pub(super) use dead_letter::{write_dead_letter, write_rejected, write_shortened};
 
 /// A column that JSON lines cannot hold.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -32,6 +34,28 @@ pub struct JsonError {
     pub column: String,
     /// Its Arrow type.
     pub data_type: String,
+}
+
+/// Refuses columns that JSON lines cannot hold.
+pub fn check(schema: &Schema) -> Result<(), JsonError> {
+    match schema.fields().iter().find(|field| !value::is_writable(field.data_type())) {
+        None => Ok(()),
+        Some(field) => {
+            let (column, data_type) = (field.name().clone(), field.data_type().to_string());
+            Err(JsonError { column, data_type })
+        }
+    }
+}
+
+/// Appends value `row` of `array`, whose type [`check`] took.
+pub fn write_value(array: &dyn Array, row: usize, out: &mut Vec<u8>) {
+    value::write(out, array, row);
+}
+
+/// A point in time as every timestamp is written, without quotes. Within the years 0000–9999 texts
+/// sort as their times do.
+pub fn time_text(time: EventMs) -> String {
+    time::Timestamp::from_ms(time.0).to_string()
 }
 
 /// Writes the rows of one batch.
@@ -44,12 +68,9 @@ pub struct RowWriter<'a> {
 impl<'a> RowWriter<'a> {
     /// A writer of `batch`'s rows.
     pub fn new(batch: &'a RecordBatch) -> Result<RowWriter<'a>, JsonError> {
+        check(batch.schema_ref())?;
         let mut keys = Vec::with_capacity(batch.num_columns());
         for (index, field) in batch.schema_ref().fields().iter().enumerate() {
-            if !value::is_writable(field.data_type()) {
-                let (column, data_type) = (field.name().clone(), field.data_type().to_string());
-                return Err(JsonError { column, data_type });
-            }
             let mut key = vec![if index == 0 { b'{' } else { b',' }];
             value::write_text(&mut key, field.name());
             key.push(b':');
@@ -60,11 +81,28 @@ impl<'a> RowWriter<'a> {
 
     /// Appends row `row` and a line break to `out`.
     pub fn write(&self, row: usize, out: &mut Vec<u8>) {
-        if self.keys.is_empty() {
+        self.write_tagged(&[], row, out);
+    }
+
+    /// The same with members of text before the columns, such as the row's id. No column may have
+    /// the name of one.
+    pub fn write_tagged(&self, tags: &[(&str, &str)], row: usize, out: &mut Vec<u8>) {
+        let begin = out.len();
+        for (name, text) in tags {
+            out.push(if out.len() == begin { b'{' } else { b',' });
+            value::write_text(out, name);
+            out.push(b':');
+            value::write_text(out, text);
+        }
+        if self.keys.is_empty() && tags.is_empty() {
             out.push(b'{');
         }
         for (key, column) in self.keys.iter().zip(self.batch.columns()) {
+            let comma = out.len();
             out.extend_from_slice(key);
+            if comma > begin {
+                out[comma] = b',';
+            }
             value::write(out, column.as_ref(), row);
         }
         out.extend_from_slice(b"}\n");

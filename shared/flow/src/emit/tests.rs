@@ -6,7 +6,7 @@ use futures::FutureExt;
 use tidemill_model::{DeadReason, LogId, Position, WallMs};
 
 use super::*;
-use crate::ports::QueryResults;
+use crate::ports::{QueryResults, Taken};
 
 /// What a sink was told.
 #[derive(Debug, Clone, PartialEq)]
@@ -29,7 +29,7 @@ impl Sink for Ear {
         Ok(())
     }
 
-    async fn emit(&mut self, emission: &Emission) -> Result<Vec<u8>, SinkError> {
+    async fn emit(&mut self, emission: &Emission) -> Result<Taken, SinkError> {
         if *self.is_down.lock().unwrap() {
             return Err(SinkError { sink: self.name.clone(), reason: "gone".to_string() });
         }
@@ -37,7 +37,7 @@ impl Sink for Ear {
         let results = emission.results.iter().map(rows).collect();
         let mut told = self.told.lock().unwrap();
         told.push(Told::Emit(self.name.clone(), results, emission.dead_letters.len()));
-        Ok(vec![emission.epoch.0 as u8])
+        Ok(Taken::all(vec![emission.epoch.0 as u8]))
     }
 }
 
@@ -121,18 +121,17 @@ fn every_sink_gets_its_share_and_those_without_one_are_left_alone() {
     let Sinks { mut emit, told, .. } = sinks();
     now(emit.restore(None)).unwrap();
     let emission = Emission {
-        epoch: Epoch(3),
         results: vec![results("q1", 2), results("q2", 1), results("q3", 4)],
         dead_letters: vec![letter()],
+        ..Emission::empty(Epoch(3))
     };
-    let states = now(emit.emit(&emission)).unwrap();
+    let Shared { states, .. } = now(emit.emit(&emission)).unwrap();
     let state = |name: &str, byte| (name.to_string(), vec![byte]);
     assert_eq!(states, BTreeMap::from([state("x", 3), state("y", 3)]));
     // An epoch with nothing for y: the marker keeps its state.
     emit.confirm();
-    let only_x =
-        Emission { epoch: Epoch(4), results: vec![results("q3", 1)], dead_letters: Vec::new() };
-    let states = now(emit.emit(&only_x)).unwrap();
+    let only_x = Emission { results: vec![results("q3", 1)], ..Emission::empty(Epoch(4)) };
+    let Shared { states, .. } = now(emit.emit(&only_x)).unwrap();
     assert_eq!(states, BTreeMap::from([state("x", 4), state("y", 3)]));
     let pairs = |all: &[(&str, usize)]| {
         all.iter().map(|(query, rows)| (query.to_string(), *rows)).collect::<Vec<_>>()
@@ -143,7 +142,8 @@ fn every_sink_gets_its_share_and_those_without_one_are_left_alone() {
             Told::Restore("x".to_string(), None),
             Told::Restore("y".to_string(), None),
             Told::Emit("x".to_string(), pairs(&[("q1", 2), ("q3", 4)]), 0),
-            Told::Emit("y".to_string(), pairs(&[("q2", 1)]), 1),
+            Told::Emit("y".to_string(), pairs(&[("q2", 1)]), 0),
+            Told::Emit("y".to_string(), pairs(&[]), 1),
             Told::Emit("x".to_string(), pairs(&[("q3", 1)]), 0),
         ]
     );
@@ -161,8 +161,7 @@ fn sinks_are_restored_from_the_marker_after_an_emission_that_was_not_marked() {
         told_of_marker,
         [Told::Restore("x".to_string(), None), Told::Restore("y".to_string(), Some(vec![9]))]
     );
-    let emission =
-        Emission { epoch: Epoch(3), results: vec![results("q1", 1)], dead_letters: Vec::new() };
+    let emission = Emission { results: vec![results("q1", 1)], ..Emission::empty(Epoch(3)) };
     *is_down.lock().unwrap() = true;
     let error = now(emit.emit(&emission)).unwrap_err();
     assert_eq!(error.sink, "x");
@@ -180,8 +179,124 @@ fn sinks_are_restored_from_the_marker_after_an_emission_that_was_not_marked() {
 fn results_without_a_sink_stop_emission() {
     let Sinks { mut emit, .. } = sinks();
     now(emit.restore(None)).unwrap();
-    let emission =
-        Emission { epoch: Epoch(0), results: vec![results("q9", 1)], dead_letters: Vec::new() };
+    let emission = Emission { results: vec![results("q9", 1)], ..Emission::empty(Epoch(0)) };
     let error = now(emit.emit(&emission)).unwrap_err();
     assert!(error.to_string().contains("q9"), "{error}");
+}
+
+/// A sink that can take no row of number `unfit` and keeps every line of every epoch.
+struct Narrow {
+    name: &'static str,
+    unfit: Option<usize>,
+    refuses_letters: bool,
+    lines: Arc<Mutex<Vec<String>>>,
+}
+
+#[async_trait]
+impl Sink for Narrow {
+    async fn restore(&mut self, _: Option<&[u8]>) -> Result<(), SinkError> {
+        Ok(())
+    }
+
+    async fn emit(&mut self, emission: &Emission) -> Result<Taken, SinkError> {
+        let mut lines = self.lines.lock().unwrap();
+        let mut rejected = Vec::new();
+        let reject = |query: &str, row| {
+            let detail = format!("{} is narrow", self.name);
+            Rejection { query: query.to_string(), row, detail }
+        };
+        for results in &emission.results {
+            for row in 0..results.batch.num_rows() {
+                if Some(row) == self.unfit {
+                    rejected.push(reject(&results.query, row));
+                } else {
+                    lines.push(result_id(&results.query, emission.epoch, row));
+                }
+            }
+        }
+        for letter in emission.letters() {
+            let mut line = Vec::new();
+            letter.write(&mut line);
+            lines.push(String::from_utf8(line).unwrap());
+            if self.refuses_letters {
+                rejected.push(reject("dead", 0));
+            }
+        }
+        Ok(Taken { state: Vec::new(), rejected })
+    }
+}
+
+/// Emits one epoch to `x`, which cannot take its queries' row 1, and to `y`, which gets the dead
+/// letters and cannot take row 0. Answers what became of it and what both took, in order.
+fn narrow(refuses_letters: bool) -> (Result<Shared, SinkError>, Vec<String>) {
+    let lines = Arc::new(Mutex::new(Vec::new()));
+    let sinks = [("x", Some(1), false), ("y", Some(0), refuses_letters)];
+    let sinks = sinks.map(|(name, unfit, refuses_letters)| {
+        let sink = Narrow { name, unfit, refuses_letters, lines: lines.clone() };
+        (name.to_string(), Box::new(sink) as Box<dyn Sink>)
+    });
+    let mut emit = Emit::new(sinks.into_iter().collect(), routes()).unwrap();
+    now(emit.restore(None)).unwrap();
+    let emission = Emission {
+        results: vec![results("q1", 3), results("q2", 1), results("q3", 2)],
+        dead_letters: vec![letter()],
+        ..Emission::empty(Epoch(3))
+    };
+    let answer = now(emit.emit(&emission));
+    let lines = lines.lock().unwrap().clone();
+    (answer, lines)
+}
+
+#[test]
+fn rows_that_no_sink_can_take_are_dead_letters_after_all_results() {
+    let (answer, lines) = narrow(false);
+    assert_eq!(answer.unwrap().rejected, 3);
+    assert_eq!(lines[..3], ["q1/3/0", "q1/3/2", "q3/3/0"]);
+    let members = |line: &String| -> Vec<String> {
+        let line: serde_json::Value = serde_json::from_str(line).unwrap();
+        let names = ["id", "reason", "result_id", "sink", "detail", "raw"];
+        names.map(|name| line[name].as_str().unwrap_or("-").to_string()).to_vec()
+    };
+    let letters: Vec<Vec<String>> = lines[3..].iter().map(members).collect();
+    assert_eq!(
+        letters,
+        [
+            ["dead/3/0", "no_event_time", "-", "-", "-", "-"],
+            ["dead/3/1", "rejected", "q1/3/1", "x", "x is narrow", "{\"n\":1}"],
+            ["dead/3/2", "rejected", "q3/3/1", "x", "x is narrow", "{\"n\":1}"],
+            ["dead/3/3", "rejected", "q2/3/0", "y", "y is narrow", "{\"n\":0}"],
+        ]
+    );
+    assert_eq!(narrow(false).1, lines, "a replay gives the same ids and values");
+}
+
+#[test]
+fn a_dead_letter_sink_that_refuses_a_dead_letter_stops_emission() {
+    let (answer, _) = narrow(true);
+    let error = answer.unwrap_err();
+    assert_eq!(error.sink, "y");
+    assert!(error.reason.contains("y is narrow"), "{error}");
+}
+
+#[test]
+fn a_sink_that_refuses_a_row_it_was_not_given_stops_emission() {
+    struct Confused;
+
+    #[async_trait]
+    impl Sink for Confused {
+        async fn restore(&mut self, _: Option<&[u8]>) -> Result<(), SinkError> {
+            Ok(())
+        }
+
+        async fn emit(&mut self, _: &Emission) -> Result<Taken, SinkError> {
+            let (query, detail) = ("q1".to_string(), String::new());
+            Ok(Taken { state: Vec::new(), rejected: vec![Rejection { query, row: 2, detail }] })
+        }
+    }
+
+    let sinks = ["x", "y"].map(|name| (name.to_string(), Box::new(Confused) as Box<dyn Sink>));
+    let mut emit = Emit::new(sinks.into_iter().collect(), routes()).unwrap();
+    let emission = Emission { results: vec![results("q1", 2)], ..Emission::empty(Epoch(3)) };
+    let error = now(emit.emit(&emission)).unwrap_err();
+    assert!(error.reason.contains("row 2 of `q1`"), "{error}");
 }

@@ -1,7 +1,7 @@
 //! `[streams.NAME]`.
 
 use super::duration::Bounds;
-use super::{choose, column, duration, nearest, required};
+use super::{choose, column, duration, nearest, required, source};
 use crate::error::{PipelineError, code};
 use crate::raw::section::Kind;
 use crate::raw::{Given, Named, RawStream};
@@ -46,8 +46,10 @@ pub(super) fn check(raw: &Named<RawStream>, errors: &mut Vec<PipelineError>) -> 
     let assume_idle = stream.idle.given().and_then(|given| {
         choose(given, &of("idle"), &[("probe", false), ("assume", true)], errors)
     });
+    let checked_source = source::check(raw, errors);
     let mut duration = |field, key, bounds| duration::check(field, &of(key), bounds, errors);
-    Stream {
+    let idle_after_ms = duration(&stream.idle_after, "idle_after", IDLE_AFTER);
+    let checked = Stream {
         name: name.clone(),
         format,
         event_time,
@@ -56,11 +58,14 @@ pub(super) fn check(raw: &Named<RawStream>, errors: &mut Vec<PipelineError>) -> 
             "out_of_orderness",
             OUT_OF_ORDERNESS,
         ),
-        idle_after_ms: duration(&stream.idle_after, "idle_after", IDLE_AFTER),
+        idle_after_ms,
         max_future_ms: duration(&stream.max_future, "max_future", MAX_FUTURE),
         assume_idle: assume_idle.unwrap_or(false),
+        source: checked_source,
         columns: columns.unwrap_or_default(),
-    }
+    };
+    source::outlast_batching_window(raw, idle_after_ms, errors);
+    checked
 }
 
 fn event_time(

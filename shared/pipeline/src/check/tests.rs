@@ -4,6 +4,7 @@
 //! that has no `[streams…` or no `[queries…` gets a good one at its end, unless its title ends
 //! with "(alone)". Run with `UPDATE_CASES=1` to write what is said now, and read the difference.
 
+use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -198,6 +199,7 @@ fn what_is_left_out_has_its_default() {
     let stream = &pipeline.streams["events"];
     assert_eq!((stream.out_of_orderness_ms, stream.idle_after_ms), (0, 60_000));
     assert_eq!((stream.max_future_ms, stream.assume_idle), (600_000, false));
+    assert_eq!((&stream.source, pipeline.tick_ms), (&None, 5_000));
     let query = &pipeline.queries["counts"];
     assert_eq!((query.grace_ms, query.late, &query.sink), (0, Late::DeadLetter, &None));
     assert_eq!(
@@ -218,6 +220,8 @@ name = "all_keys-1"
 dead_letters = "queue"
 [state]
 segment_ttl = "1d"
+[advance]
+tick = "1s"
 [streams.json]
 format = "json"
 event_time = "arrival_time"
@@ -230,10 +234,19 @@ zeta = "bigint"
 user_id = { type = "string", path = "user.id" }
 alpha = "decimal(18, 2)"
 "dotted.name" = "double"
+[streams.json.source]
+type = "kinesis"
+stream = "${STREAM:-json-events}"
+batching_window = "4ms"
 [streams.csv]
 format = "csv"
 columns = { at = { type = "timestamp", path = "Event.Time" } }
 event_time = "at"
+[streams.csv.source]
+type = "kafka"
+topic = "csv.events"
+bootstrap_servers = "a:9092"
+properties = { "sasl.password" = "${FIVE}", "socket.timeout.ms" = "100" }
 [tables.users]
 file = "users.data"
 format = "json"
@@ -251,12 +264,17 @@ out = { type = "stdout" }
 kinesis = { type = "kinesis", stream = "$${not a variable}" }
 queue = { type = "sqs", queue_url = "https://sqs.eu-central-1.amazonaws.com/1/q" }
 s3 = { type = "s3", bucket = "b", prefix = "p/", format = "parquet" }
-kafka = { type = "kafka", bootstrap_servers = "a:9092, b:9093", topic = "t" }
+[sinks.kafka]
+type = "kafka"
+bootstrap_servers = "a:9092, b:9093"
+topic = "t"
+properties = { "security.protocol" = "${PROTOCOL:-SASL_SSL}" }
 "#
     .replace("'SELECT ''${NOT_A_VARIABLE}'''", "\"SELECT '${NOT_A_VARIABLE}'\"");
     let pipeline = parse("p.toml", &text, folder.path(), &env).unwrap();
     assert_eq!(pipeline.dead_letter_sink.as_deref(), Some("queue"));
     assert_eq!(pipeline.segment_ttl_ms, 24 * 3600 * 1000);
+    assert_eq!(pipeline.tick_ms, 1_000);
 
     let json = &pipeline.streams["json"];
     assert_eq!(json.event_time, EventTime::Arrival);
@@ -276,6 +294,16 @@ kafka = { type = "kafka", bootstrap_servers = "a:9092, b:9093", topic = "t" }
     assert_eq!((csv.format, csv.event_time), (Format::Csv, EventTime::Column(0)));
     assert_eq!(csv.columns[0].path, ["Event.Time"]);
 
+    let owned = |text: &str| text.to_owned();
+    assert_eq!(json.source, Some(StreamSource::Kinesis { stream: owned("json-events") }));
+    let properties = [("sasl.password", "5"), ("socket.timeout.ms", "100")];
+    let kafka = StreamSource::Kafka {
+        topic: owned("csv.events"),
+        bootstrap_servers: Some(owned("a:9092")),
+        properties: properties.map(|(name, value)| (owned(name), owned(value))).into(),
+    };
+    assert_eq!(csv.source, Some(kafka));
+
     let users = &pipeline.tables["users"];
     assert_eq!(users.format, TableFormat::JsonLines);
     assert_eq!(users.columns.as_ref().unwrap()[0].path, ["user", "id"]);
@@ -292,9 +320,47 @@ kafka = { type = "kafka", bootstrap_servers = "a:9092, b:9093", topic = "t" }
         ("kinesis", SinkKind::Kinesis { stream: text("${not a variable}") }),
         ("queue", SinkKind::Sqs { queue_url: text("https://sqs.eu-central-1.amazonaws.com/1/q") }),
         ("s3", SinkKind::S3 { bucket: text("b"), prefix: text("p/"), format: FileFormat::Parquet }),
-        ("kafka", SinkKind::Kafka { bootstrap_servers: text("a:9092, b:9093"), topic: text("t") }),
+        (
+            "kafka",
+            SinkKind::Kafka {
+                bootstrap_servers: text("a:9092, b:9093"),
+                topic: text("t"),
+                properties: BTreeMap::from([(text("security.protocol"), text("SASL_SSL"))]),
+            },
+        ),
     ] {
         assert_eq!(pipeline.sinks[name].kind, kind);
+    }
+}
+
+/// A record finds its stream by where it comes from.
+#[test]
+fn a_stream_is_found_by_its_source() {
+    let stream = |name: &str, source: &str| {
+        format!(
+            "[streams.{name}]\nformat = \"csv\"\ncolumns = {{ a = \"int\" }}\n\
+             event_time = \"arrival_time\"\n{source}\n"
+        )
+    };
+    let text = [
+        "name = \"p\"\n",
+        &stream("clicks", "source = { type = \"kinesis\", stream = \"clicks-prod\" }"),
+        &stream("views", "source = { type = \"kafka\", topic = \"views-prod\" }"),
+        &stream("plain", ""),
+        GOOD_QUERY,
+    ]
+    .concat();
+    let pipeline = parse("p.toml", &text, Path::new(""), &env).unwrap();
+    let kinesis = |name| pipeline.stream_of_kinesis(name).map(|stream| stream.name.as_str());
+    let topic = |name| pipeline.stream_of_topic(name).map(|stream| stream.name.as_str());
+    for (name, of_kinesis, of_topic) in [
+        ("clicks-prod", Some("clicks"), None),
+        ("views-prod", None, Some("views")),
+        ("plain", Some("plain"), Some("plain")),
+        ("clicks", None, None),
+        ("views", None, None),
+    ] {
+        assert_eq!((kinesis(name), topic(name)), (of_kinesis, of_topic), "{name}");
     }
 }
 
@@ -384,6 +450,12 @@ fn piece() -> impl Strategy<Value = String> {
         "dead_letters = \"s\"\n",
         "type = \"kafka\"\n",
         "bootstrap_servers = \",\"\n",
+        "source = { type = \"kinesis\", stream = \"x\" }\n",
+        "[streams.a.source]\n",
+        "[streams.a.source.properties]\n",
+        "properties = { a.b = 1, \"acks\" = \"${A:-1}\" }\n",
+        "batching_window = \"2m\"\n",
+        "[advance]\n",
     ]);
     prop_oneof![4 => words.prop_map(str::to_owned), 1 => "\\PC{0,8}"]
 }
@@ -412,6 +484,17 @@ proptest! {
     }
 }
 
+/// What is wrong with a source does not keep the SQL from being checked; a column that is wrong does.
+#[test]
+fn mistakes_in_sources_spare_the_sql() {
+    let text =
+        format!("name = \"p\"{GOOD_STREAM}[streams.events.source]\ntype = \"x\"{GOOD_QUERY}");
+    let errors = parse("p.toml", &text, Path::new(""), &env).unwrap_err();
+    assert!(errors.rest().is_some_and(|rest| rest.streams.contains_key("events")));
+    let text = text.replace("user = \"string\"", "user = \"strin\"");
+    assert!(parse("p.toml", &text, Path::new(""), &env).unwrap_err().rest().is_none());
+}
+
 #[test]
 fn a_key_of_very_many_parts_is_an_error_not_a_crash() {
     let parts = "a.".repeat(50_000);
@@ -433,9 +516,7 @@ fn the_reference_is_right() {
     let folder = folder();
     parse("pipeline.toml", example.unwrap(), folder.path(), &env).unwrap();
     use crate::raw::section::Kind;
-    for kind in
-        [Kind::Top, Kind::State, Kind::Stream, Kind::Table, Kind::Query, Kind::Sink, Kind::Column]
-    {
+    for kind in Kind::ALL {
         for key in kind.keys() {
             let is_there = [format!("`{key}`"), format!("[{key}]"), format!("[{key}.NAME]")]
                 .iter()

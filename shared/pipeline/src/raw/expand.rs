@@ -1,4 +1,4 @@
-//! `${VAR}` in values; `$${` means the text `${`.
+//! `${VAR}` and `${VAR:-default}` in values; `$${` means the text `${`.
 
 use std::ops::Range;
 
@@ -9,10 +9,13 @@ pub(super) enum Fault {
     Unset(String),
     /// No name, or no `}`.
     Malformed,
+    /// The default of this variable holds a `${`.
+    DefaultVaries(String),
 }
 
-/// `text` with each variable's value in its place. Values are not expanded again. Otherwise all
-/// faults, each with its bytes of `text`.
+/// `text` with each variable's value in its place. As in a shell, a default stands for a variable
+/// that is not set or empty. Values are not expanded again. Otherwise all faults, each with its
+/// bytes of `text`.
 pub(super) fn expand(
     text: &str,
     env: &dyn Fn(&str) -> Option<String>,
@@ -33,12 +36,22 @@ pub(super) fn expand(
         let name_len = rest.find(|c: char| !(c.is_ascii_alphanumeric() || c == '_'));
         let name = &rest[..name_len.unwrap_or(rest.len())];
         let starts_well = !name.is_empty() && !name.starts_with(|c: char| c.is_ascii_digit());
-        if starts_well && rest[name.len()..].starts_with('}') {
+        let after = &rest[name.len()..];
+        let default = after.strip_prefix(":-").and_then(|after| after.split_once('}'));
+        if starts_well && after.starts_with('}') {
             let end = dollar + 2 + name.len() + 1;
             match env(name) {
                 Some(value) => out.push_str(&value),
                 None => faults.push((dollar..end, Fault::Unset(name.to_owned()))),
             }
+            at = end;
+        } else if let Some((default, _)) = default.filter(|_| starts_well) {
+            let end = dollar + 2 + name.len() + 2 + default.len() + 1;
+            if default.contains("${") {
+                faults.push((dollar..end, Fault::DefaultVaries(name.to_owned())));
+            }
+            let value = env(name).filter(|value| !value.is_empty());
+            out.push_str(value.as_deref().unwrap_or(default));
             at = end;
         } else {
             let end = rest.find('}').map_or(text.len(), |close| dollar + 2 + close + 1);
@@ -58,6 +71,7 @@ mod tests {
         match name {
             "A" => Some("1".to_owned()),
             "NESTED" => Some("${A}".to_owned()),
+            "EMPTY" => Some(String::new()),
             _ => None,
         }
     }
@@ -75,6 +89,14 @@ mod tests {
             ("$$${A}", "$${A}"),
             ("$${", "${"),
             ("é${A}é", "é1é"),
+            ("${EMPTY}", ""),
+            ("${A:-2}", "1"),
+            ("${NESTED:-2}", "${A}"),
+            ("x${B:-2}y", "x2y"),
+            ("${EMPTY:-2}", "2"),
+            ("${B:-}", ""),
+            ("${B:-a:-b $é}", "a:-b $é"),
+            ("$${B:-2}", "${B:-2}"),
         ] {
             assert_eq!(expand(text, &env), Ok(expanded.to_owned()), "{text}");
         }
@@ -90,7 +112,11 @@ mod tests {
             ("${}", vec![(0..3, Fault::Malformed)]),
             ("${A", vec![(0..3, Fault::Malformed)]),
             ("${1A}", vec![(0..5, Fault::Malformed)]),
-            ("${A:-x}${B}", vec![(0..7, Fault::Malformed), (7..11, unset("B"))]),
+            ("${A:x}${B}", vec![(0..6, Fault::Malformed), (6..10, unset("B"))]),
+            ("${A:-x", vec![(0..6, Fault::Malformed)]),
+            ("${:-x}", vec![(0..6, Fault::Malformed)]),
+            ("${1A:-x}", vec![(0..8, Fault::Malformed)]),
+            ("${A:-${B}}", vec![(0..9, Fault::DefaultVaries("A".to_owned()))]),
         ] {
             assert_eq!(expand(text, &env), Err(faults), "{text}");
         }

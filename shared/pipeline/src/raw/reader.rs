@@ -205,6 +205,56 @@ impl Reader<'_> {
         Field::Given(Given { key, at, value: columns })
     }
 
+    /// `properties`, in the file's order.
+    pub(super) fn properties(
+        &mut self,
+        table: &DeTable<'_>,
+        section: &Section,
+    ) -> Field<Vec<Named<Given<String>>>> {
+        let Some((key, value)) = entry(table, section.kind, "properties") else {
+            return Field::Absent;
+        };
+        let at = value.span();
+        let DeValue::Table(entries) = value.get_ref() else {
+            let what = format!("`properties` of {section}");
+            let help = "write `properties = { \"NAME\" = \"VALUE\", … }`";
+            self.wrong_type(&what, at, value.get_ref(), "a table of settings", help);
+            return Field::Wrong;
+        };
+        let mut properties = Vec::new();
+        for (name, value) in in_file_order(entries) {
+            let text = match value.get_ref() {
+                DeValue::String(text) => self.expanded(text, value.span()),
+                other => {
+                    let help = match other {
+                        DeValue::Table(inner) => {
+                            let inner = inner.keys().next().map_or("…", |key| key.get_ref());
+                            format!("put the whole name in quotes: `\"{name}.{inner}\" = \"…\"`")
+                        }
+                        DeValue::Array(_) => format!("write `\"{name}\" = \"…\"`"),
+                        scalar => {
+                            let text = scalar_text(scalar);
+                            format!("put it in quotes: `\"{name}\" = \"{text}\"`")
+                        }
+                    };
+                    let what = format!("property `{name}` of {section}");
+                    self.wrong_type(&what, value.span(), other, "text", &help);
+                    None
+                }
+            };
+            if let Some(text) = text {
+                let given = Given { key: name.span(), at: value.span(), value: text };
+                let name_at = name.span();
+                properties.push(Named {
+                    name: name.get_ref().to_string(),
+                    at: name_at,
+                    value: given,
+                });
+            }
+        }
+        Field::Given(Given { key, at, value: properties })
+    }
+
     /// Refuses `user.id = "string"`, which TOML reads as a table `user` that has an `id`.
     fn nested_name(
         &mut self,
@@ -240,14 +290,24 @@ impl Reader<'_> {
                 )
                 .at(place, "not set")
                 .help(format!(
-                    "set it, such as by `export {name}=…`; to mean the text itself, write `$${{{name}}}`"
+                    "set it, such as by `export {name}=…`, or give it a default: `${{{name}:-…}}`; \
+                     to mean the text itself, write `$${{{name}}}`"
                 )),
+                Fault::DefaultVaries(name) => PipelineError::new(
+                    code::BAD_VARIABLE,
+                    format!("the default of the variable `{name}` has a variable itself"),
+                )
+                .at(place, "not a plain text")
+                .help(format!("write a plain text without `${{`: `${{{name}:-…}}`")),
                 Fault::Malformed => PipelineError::new(
                     code::BAD_VARIABLE,
                     "`${` must be followed by the name of a variable and `}`",
                 )
                 .at(place, "no variable")
-                .help("write `${NAME}` with letters, digits and `_`; to mean the text `${`, write `$${`"),
+                .help(
+                    "write `${NAME}` with letters, digits and `_`, or `${NAME:-default}`; to mean \
+                     the text `${`, write `$${`",
+                ),
             });
         }
         None

@@ -9,37 +9,50 @@ use crate::check::nearest::nearest;
 pub(crate) enum Kind {
     Top,
     State,
+    Advance,
     Stream,
     Table,
     Query,
     Sink,
+    Source,
     Column,
 }
 
-/// Keys of all kinds of sink; `check` knows which kind has which.
-pub(crate) const SINK_KEYS: &[&str] = &[
-    "type",
-    "format",
-    "table",
-    "stream",
-    "queue_url",
-    "bucket",
-    "prefix",
-    "bootstrap_servers",
-    "topic",
-];
+/// Keys that hold text of all types of sink; `check` knows which type has which.
+pub(crate) const SINK_TEXTS: &[&str] =
+    &["format", "table", "stream", "queue_url", "bucket", "prefix", "bootstrap_servers", "topic"];
+
+/// Keys that hold text of all types of source.
+pub(crate) const SOURCE_TEXTS: &[&str] = &["stream", "topic", "bootstrap_servers"];
 
 impl Kind {
-    const ALL: [Kind; 7] =
-        [Kind::Top, Kind::State, Kind::Stream, Kind::Table, Kind::Query, Kind::Sink, Kind::Column];
+    pub(crate) const ALL: [Kind; 9] = [
+        Kind::Top,
+        Kind::State,
+        Kind::Advance,
+        Kind::Stream,
+        Kind::Table,
+        Kind::Query,
+        Kind::Sink,
+        Kind::Source,
+        Kind::Column,
+    ];
 
     /// The keys, in the order in which the reference explains them.
     pub(crate) fn keys(self) -> &'static [&'static str] {
         match self {
-            Kind::Top => {
-                &["name", "dead_letters", "state", "streams", "tables", "queries", "sinks"]
-            }
+            Kind::Top => &[
+                "name",
+                "dead_letters",
+                "state",
+                "advance",
+                "streams",
+                "tables",
+                "queries",
+                "sinks",
+            ],
             Kind::State => &["segment_ttl"],
+            Kind::Advance => &["tick"],
             Kind::Stream => &[
                 "format",
                 "columns",
@@ -48,10 +61,25 @@ impl Kind {
                 "idle_after",
                 "max_future",
                 "idle",
+                "source",
             ],
             Kind::Table => &["file", "format", "columns"],
             Kind::Query => &["sql", "grace", "late", "emit", "sink"],
-            Kind::Sink => SINK_KEYS,
+            Kind::Sink => &[
+                "type",
+                "format",
+                "table",
+                "stream",
+                "queue_url",
+                "bucket",
+                "prefix",
+                "bootstrap_servers",
+                "topic",
+                "properties",
+            ],
+            Kind::Source => {
+                &["type", "stream", "topic", "bootstrap_servers", "properties", "batching_window"]
+            }
             Kind::Column => &["type", "path"],
         }
     }
@@ -64,6 +92,8 @@ impl Kind {
             Kind::Query => "queries",
             Kind::Sink => "sinks",
             Kind::Column => "columns",
+            Kind::Source => "streams.NAME.source",
+            Kind::Advance => "advance",
             Kind::Top | Kind::State => "state",
         }
     }
@@ -77,6 +107,8 @@ impl Kind {
             Kind::Column => "column",
             Kind::Top => "pipeline",
             Kind::State => "[state]",
+            Kind::Advance => "[advance]",
+            Kind::Source => "source",
         }
     }
 
@@ -91,17 +123,21 @@ impl Kind {
         if let Some(meant) = self.means(key) {
             return format!("did you mean `{meant}`?");
         }
-        let home = Kind::ALL.into_iter().find(|kind| kind.keys().contains(&key));
+        let of_stream = (self == Kind::Stream).then_some(Kind::Source);
+        let mut homes = of_stream.into_iter().chain(Kind::ALL);
+        let home = homes.find(|kind| kind.keys().contains(&key));
         match home {
             Some(Kind::Top) => {
                 format!("`{key}` belongs at the top of the file, above the first [section]")
             }
-            Some(Kind::State) => format!("`{key}` belongs under `[state]`"),
+            Some(kind @ (Kind::State | Kind::Advance | Kind::Source)) => {
+                format!("`{key}` belongs under `[{}]`", kind.plural())
+            }
             Some(Kind::Column) | None => {
                 let keys: Vec<_> = self.keys().iter().map(|key| format!("`{key}`")).collect();
                 let what = match self {
                     Kind::Top => "the top of the file holds".to_owned(),
-                    Kind::State => "`[state]` holds".to_owned(),
+                    Kind::State | Kind::Advance => format!("`{}` holds", self.singular()),
                     kind => format!("a {} has the keys", kind.singular()),
                 };
                 format!("remove it; {what} {}", keys.join(", "))
@@ -130,13 +166,19 @@ impl Section {
             name: format!("{name}` of {} `{}", self.kind.singular(), self.name),
         }
     }
+
+    /// The source of this stream.
+    pub(crate) fn source(&self) -> Section {
+        Section { kind: Kind::Source, name: self.name.clone() }
+    }
 }
 
 impl fmt::Display for Section {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.kind {
             Kind::Top => write!(f, "the pipeline"),
-            Kind::State => write!(f, "`[state]`"),
+            Kind::State | Kind::Advance => write!(f, "`{}`", self.kind.singular()),
+            Kind::Source => write!(f, "the source of stream `{}`", self.name),
             kind => write!(f, "{} `{}`", kind.singular(), self.name),
         }
     }

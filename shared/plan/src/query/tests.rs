@@ -295,3 +295,141 @@ fn a_plan_that_runs_for_long_does_not_grow() {
     let held = runner.measurements();
     assert!(held <= 1000 * of_one_run, "{held} of {of_one_run} each");
 }
+
+/// The column that an end of the window is read from, and what is added to it.
+type NamedEdge = Option<(String, i64)>;
+
+/// The names of a query's key columns, `None` when its rows are not provably unique, and where its
+/// window is read from.
+fn key_of(sql: &str) -> (Option<Vec<String>>, [NamedEdge; 2]) {
+    let query = planned(sql);
+    let name = |index: usize| query.output.field(index).name().clone();
+    let key = query.result_key();
+    let columns = key.columns.as_ref();
+    let columns = columns.map(|columns| columns.iter().map(|index| name(*index)).collect());
+    (columns, [key.start, key.end].map(|edge| edge.map(|edge| (name(edge.column), edge.plus_ms))))
+}
+
+fn edges(start: (&str, i64), end: (&str, i64)) -> [NamedEdge; 2] {
+    [start, end].map(|(column, plus_ms)| Some((column.to_string(), plus_ms)))
+}
+
+#[test]
+fn rows_are_unique_where_every_group_is_an_output_column() {
+    let both = edges(("window_start", 0), ("window_end", 0));
+    let cases: [(&str, &[&str], [NamedEdge; 2]); 12] = [
+        (
+            "SELECT k, window_start, window_end, COUNT(*) AS n FROM TUMBLE(s, ts, INTERVAL '10' SECOND) GROUP BY k, window_start, window_end",
+            &["k"],
+            both.clone(),
+        ),
+        (
+            "SELECT COUNT(*) AS n, window_start, window_end FROM TUMBLE(s, ts, INTERVAL '10' SECOND) GROUP BY window_start, window_end",
+            &[],
+            both.clone(),
+        ),
+        (
+            "SELECT v + 1 AS w, k AS key, window_end AS until, COUNT(*) AS n FROM TUMBLE(s, ts, INTERVAL '10' SECOND) GROUP BY v + 1, k, window_end HAVING COUNT(*) > 3",
+            &["w", "key"],
+            edges(("until", -10_000), ("until", 0)),
+        ),
+        (
+            "SELECT k, window_start, COUNT(*) AS n FROM HOP(s, ts, INTERVAL '2' SECOND, INTERVAL '10' SECOND) GROUP BY k, window_start ORDER BY n DESC LIMIT 3",
+            &["k"],
+            edges(("window_start", 0), ("window_start", 10_000)),
+        ),
+        (
+            "SELECT k, window_start, window_end FROM SESSION(s, ts, INTERVAL '10' SECOND) GROUP BY k, window_start, window_end",
+            &["k"],
+            both.clone(),
+        ),
+        (
+            "SELECT k, window_start, window_end, SUM(v) AS t FROM CUMULATE(s, ts, INTERVAL '1' HOUR, INTERVAL '1' DAY) GROUP BY k, window_start, window_end",
+            &["k"],
+            both.clone(),
+        ),
+        // Top n keeps rows as they are.
+        (
+            "SELECT window_start, window_end, k, COUNT(*) AS n FROM TUMBLE(s, ts, INTERVAL '1' DAY) GROUP BY window_start, window_end, k QUALIFY ROW_NUMBER() OVER (PARTITION BY window_start, window_end ORDER BY COUNT(*) DESC, k) <= 3",
+            &["k"],
+            both.clone(),
+        ),
+        // An aggregate above has keys of its own.
+        (
+            "SELECT window_start, window_end, v, MAX(n) AS m FROM (SELECT window_start, window_end, k, v, COUNT(*) AS n FROM TUMBLE(s, ts, INTERVAL '1' DAY) GROUP BY window_start, window_end, k, v) GROUP BY window_start, window_end, v",
+            &["v"],
+            both.clone(),
+        ),
+        (
+            "SELECT DISTINCT k, window_start, window_end FROM TUMBLE(s, ts, INTERVAL '1' DAY)",
+            &["k"],
+            both.clone(),
+        ),
+        (
+            "SELECT DISTINCT n, window_start, window_end FROM (SELECT k, window_start, window_end, COUNT(*) AS n FROM TUMBLE(s, ts, INTERVAL '1' DAY) GROUP BY k, window_start, window_end)",
+            &["n"],
+            both.clone(),
+        ),
+        (
+            "SELECT k, window_start, window_end, SUM(v) AS t FROM TUMBLE(s, ts, INTERVAL '1' DAY) WHERE k IN (SELECT k FROM names) GROUP BY k, window_start, window_end",
+            &["k"],
+            both.clone(),
+        ),
+        // A join below the aggregate: the groups are all that counts.
+        (
+            "SELECT n.name, window_start, window_end, COUNT(*) AS c FROM TUMBLE(s, ts, INTERVAL '10' SECOND) e JOIN names n ON n.k = e.k GROUP BY n.name, window_start, window_end",
+            &["name"],
+            both,
+        ),
+    ];
+    for (sql, columns, edges) in cases {
+        let columns = columns.iter().map(|column| (*column).to_string()).collect();
+        assert_eq!(key_of(sql), (Some(columns), edges), "{sql}");
+    }
+}
+
+#[test]
+fn rows_that_may_share_their_columns_are_not_called_unique() {
+    let both = edges(("window_start", 0), ("window_end", 0));
+    let cases = [
+        // A group is missing from the output, or only something computed from it is there.
+        (
+            "SELECT window_start, window_end, COUNT(*) AS n FROM TUMBLE(s, ts, INTERVAL '10' SECOND) GROUP BY k, window_start, window_end",
+            both.clone(),
+        ),
+        (
+            "SELECT upper(k) AS k, window_start, window_end, COUNT(*) AS n FROM TUMBLE(s, ts, INTERVAL '10' SECOND) GROUP BY s.k, window_start, window_end",
+            both.clone(),
+        ),
+        // The window is missing, or half of one that its start does not tell.
+        (
+            "SELECT k, COUNT(*) AS n FROM TUMBLE(s, ts, INTERVAL '10' SECOND) GROUP BY k, window_start, window_end",
+            [None, None],
+        ),
+        (
+            "SELECT k, date_trunc('hour', window_end) AS hour, COUNT(*) AS n FROM TUMBLE(s, ts, INTERVAL '10' SECOND) GROUP BY k, window_end",
+            [None, None],
+        ),
+        (
+            "SELECT k, window_start, SUM(v) AS t FROM CUMULATE(s, ts, INTERVAL '1' HOUR, INTERVAL '1' DAY) GROUP BY k, window_start, window_end",
+            [Some(("window_start".to_string(), 0)), None],
+        ),
+        // A null key of one grouping set is not that of another.
+        (
+            "SELECT window_start, window_end, k, COUNT(*) AS n FROM TUMBLE(s, ts, INTERVAL '1' DAY) GROUP BY GROUPING SETS ((window_start, window_end, k), (window_start, window_end))",
+            both.clone(),
+        ),
+        // A join above may repeat rows.
+        (
+            "SELECT c.k, n.name, c.window_start, c.window_end FROM (SELECT k, window_start, window_end, COUNT(*) AS n FROM TUMBLE(s, ts, INTERVAL '1' DAY) GROUP BY k, window_start, window_end) c JOIN names n ON c.n >= n.rank",
+            both.clone(),
+        ),
+        (
+            "SELECT k, window_start, window_end, UNNEST(ARRAY_AGG(v)) AS v FROM TUMBLE(s, ts, INTERVAL '1' DAY) GROUP BY k, window_start, window_end",
+            both,
+        ),
+    ];
+    for (sql, edges) in cases {
+        assert_eq!(key_of(sql), (None, edges), "{sql}");
+    }
+}

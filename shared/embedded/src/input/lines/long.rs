@@ -58,7 +58,7 @@ impl LongLine {
             arrival,
         };
         let cut = CutRecord { index: 0, length: self.length, hash: self.hash.digest() };
-        RawBatch { buffer: self.first.into(), records: vec![record], cut: vec![cut] }
+        RawBatch { cut: vec![cut], ..RawBatch::new(self.first.into(), vec![record]) }
     }
 }
 

@@ -30,7 +30,7 @@ fn lines(dir: &Path, store: &str) -> FolderSink {
 
 fn emission(epoch: u64, values: &[i64]) -> Emission {
     let results = QueryResults { query: "q".into(), windows: 1, batch: batch(values) };
-    Emission { epoch: Epoch(epoch), results: vec![results], dead_letters: Vec::new() }
+    Emission { results: vec![results], ..Emission::empty(Epoch(epoch)) }
 }
 
 fn read(dir: &TempDir) -> String {
@@ -42,7 +42,7 @@ async fn a_run_goes_on_after_the_last_marked_epoch() {
     let dir = tempfile::tempdir().unwrap();
     let mut first = lines(dir.path(), "s");
     first.restore(None).await.unwrap();
-    let marked = first.emit(&emission(0, &[1, 2])).await.unwrap();
+    let marked = first.emit(&emission(0, &[1, 2])).await.unwrap().state;
     // Emitted, but the process dies before the marker.
     first.emit(&emission(1, &[3])).await.unwrap();
     assert_eq!(read(&dir), "{\"n\":1}\n{\"n\":2}\n{\"n\":3}\n");
@@ -101,11 +101,11 @@ async fn going_back_to_an_earlier_folder_is_refused() {
     let (one, two) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let mut first = lines(one.path(), "s");
     first.restore(None).await.unwrap();
-    let in_one = first.emit(&emission(0, &[1])).await.unwrap();
+    let in_one = first.emit(&emission(0, &[1])).await.unwrap().state;
 
     let mut second = lines(two.path(), "s");
     second.restore(Some(&in_one)).await.unwrap();
-    let in_two = second.emit(&emission(1, &[2])).await.unwrap();
+    let in_two = second.emit(&emission(1, &[2])).await.unwrap().state;
     assert_eq!(read(&two), "{\"n\":2}\n");
 
     assert!(lines(one.path(), "s").restore(Some(&in_two)).await.is_err());
@@ -119,7 +119,7 @@ async fn a_result_file_that_lost_results_is_refused() {
     let dir = tempfile::tempdir().unwrap();
     let mut first = lines(dir.path(), "s");
     first.restore(None).await.unwrap();
-    let marked = first.emit(&emission(0, &[1])).await.unwrap();
+    let marked = first.emit(&emission(0, &[1])).await.unwrap().state;
     fs::write(dir.path().join("q.jsonl"), "").unwrap();
     let error = lines(dir.path(), "s").restore(Some(&marked)).await.unwrap_err();
     assert!(error.to_string().contains("put the file back"), "{error}");
@@ -137,7 +137,7 @@ async fn a_parquet_file_appears_at_the_end_and_grows_with_later_runs() {
     let mut first = sink(dir.path(), "s", FileFormat::Parquet);
     first.restore(None).await.unwrap();
     first.emit(&emission(0, &[1, 2])).await.unwrap();
-    let marked = first.emit(&emission(1, &[])).await.unwrap();
+    let marked = first.emit(&emission(1, &[])).await.unwrap().state;
     assert!(!parquet.exists());
     assert_eq!(first.finish().unwrap(), std::slice::from_ref(&parquet));
     assert_eq!(rows(), 2);

@@ -1,7 +1,7 @@
 use std::sync::{Arc, Mutex};
 
 use arrow::array::{ArrayRef, Float64Array, StringArray, TimestampMillisecondArray};
-use tidemill_model::{DeadReason, Epoch, LogId, Position, RawBytes, WallMs};
+use tidemill_model::{DeadLetter, DeadReason, Epoch, LogId, Position, RawBytes, WallMs};
 
 use super::*;
 
@@ -51,7 +51,7 @@ async fn print(style: PrinterStyle, emission: &Emission) -> String {
 
 #[tokio::test]
 async fn a_row_is_one_aligned_line() {
-    let emission = Emission { epoch: Epoch(1), results: vec![results()], dead_letters: Vec::new() };
+    let emission = Emission { results: vec![results()], ..Emission::empty(Epoch(1)) };
     let printed = print(PrinterStyle::default(), &emission).await;
     assert_eq!(
         printed,
@@ -63,7 +63,7 @@ async fn a_row_is_one_aligned_line() {
 
 #[tokio::test]
 async fn colours_only_when_asked() {
-    let emission = Emission { epoch: Epoch(1), results: vec![results()], dead_letters: Vec::new() };
+    let emission = Emission { results: vec![results()], ..Emission::empty(Epoch(1)) };
     assert!(!print(PrinterStyle::default(), &emission).await.contains('\x1b'));
     assert!(
         print(PrinterStyle { colours: true, rows_max: None }, &emission)
@@ -81,8 +81,7 @@ async fn many_dead_letters_are_counted_not_printed() {
         reason: DeadReason::Undecodable { detail: "no JSON".into() },
         raw: Some(RawBytes::of(b"{\"a\x07", 0)),
     };
-    let emission =
-        Emission { epoch: Epoch(1), results: Vec::new(), dead_letters: vec![letter; 10] };
+    let emission = Emission { dead_letters: vec![letter; 10], ..Emission::empty(Epoch(1)) };
     let printed = print(PrinterStyle::default(), &emission).await;
     assert_eq!(printed.lines().count(), DEAD_LETTERS_MAX + 1);
     assert!(
@@ -93,7 +92,7 @@ async fn many_dead_letters_are_counted_not_printed() {
 
 #[tokio::test]
 async fn the_newest_rows_are_shown_and_the_rest_is_counted() {
-    let emission = Emission { epoch: Epoch(1), results: vec![results()], dead_letters: Vec::new() };
+    let emission = Emission { results: vec![results()], ..Emission::empty(Epoch(1)) };
     let all = print(PrinterStyle::default(), &emission).await;
     let one = print(PrinterStyle { colours: false, rows_max: Some(1) }, &emission).await;
     let none = print(PrinterStyle { colours: false, rows_max: Some(0) }, &emission).await;

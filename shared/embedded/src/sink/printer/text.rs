@@ -8,6 +8,8 @@ use arrow::util::display::{ArrayFormatter, FormatOptions};
 use jiff::Timestamp;
 use jiff::civil::DateTime;
 use jiff::tz::TimeZone;
+
+use tidemill_flow::ports::Rejected;
 use tidemill_model::{DeadLetter, DeadReason};
 
 /// Longest text that is printed of one value, characters.
@@ -65,6 +67,12 @@ pub(super) fn dead_letter(letter: &DeadLetter) -> String {
         format!("  {}", one_line(&String::from_utf8_lossy(&raw.first)))
     });
     format!("{}{place}  {}{raw}", letter.log, one_line(&reason))
+}
+
+/// A result row that its sink can never take.
+pub(super) fn rejected(rejected: &Rejected) -> String {
+    let row = one_line(&String::from_utf8_lossy(&rejected.row.first));
+    format!("{}  rejected: {}  {row}", rejected.id, one_line(&rejected.detail))
 }
 
 fn time(ms: Option<i64>) -> String {

@@ -16,10 +16,10 @@ use tidemill_model::{
     Block, DeadLetter, DeadReason, Epoch, EventMs, Fingerprint, LogId, Position, Segment, WallMs,
 };
 
-use crate::emit::{dead_letter_id, json, result_id};
+use crate::emit::{json, result_id};
 use crate::ports::{
-    Closed, Drained, Emission, OpenState, OpenWindows, QueryError, QueryResults, Sink, SinkError,
-    Source, StatePart,
+    Closed, Drained, Emission, OpenState, OpenWindows, QueryError, QueryResults, Rejection, Sink,
+    SinkError, Source, StatePart, Taken,
 };
 
 /// Event times of one segment, as a block of query `query`.
@@ -302,12 +302,14 @@ impl Source for Sources {
 
 /// Everything that sinks ever took, by id. Outlives processes.
 #[derive(Default)]
-pub(super) struct Taken {
+pub(super) struct Delivered {
     pub(super) by_id: BTreeMap<String, String>,
     /// The file that each sink writes: lines, cut back when the sink is restored.
     pub(super) files: BTreeMap<String, Vec<String>>,
     /// Emissions that sinks took, whole ones.
     pub(super) emissions: Vec<(String, Epoch)>,
+    /// Ids of result rows that sinks can never take.
+    pub(super) unfit: Vec<String>,
     /// Emissions until the next fault; `None`: no fault.
     pub(super) fault_in: Option<(u64, SinkFault)>,
 }
@@ -324,7 +326,7 @@ pub(super) enum SinkFault {
 /// A file of lines. Panics when a line comes again under the same id with another value.
 pub(super) struct Lines {
     pub(super) name: String,
-    pub(super) taken: Arc<Mutex<Taken>>,
+    pub(super) taken: Arc<Mutex<Delivered>>,
 }
 
 #[async_trait]
@@ -338,11 +340,19 @@ impl Sink for Lines {
         Ok(())
     }
 
-    async fn emit(&mut self, emission: &Emission) -> Result<Vec<u8>, SinkError> {
-        let lines = lines(emission);
+    async fn emit(&mut self, emission: &Emission) -> Result<Taken, SinkError> {
+        let mut lines = lines(emission);
         assert!(!lines.is_empty(), "an emission of nothing");
+        let mut rejected = Vec::new();
         let fault = {
             let mut taken = self.taken.lock().unwrap();
+            lines.retain(|(id, _)| {
+                let is_unfit = taken.unfit.contains(id);
+                if is_unfit {
+                    rejected.push(rejection(id));
+                }
+                !is_unfit
+            });
             let fault = match &mut taken.fault_in {
                 Some((0, fault)) => Some(*fault),
                 Some((left, _)) => {
@@ -370,10 +380,18 @@ impl Sink for Lines {
             None => {
                 let mut taken = self.taken.lock().unwrap();
                 taken.emissions.push((self.name.clone(), emission.epoch));
-                Ok((taken.files[&self.name].len() as u64).to_be_bytes().to_vec())
+                let state = (taken.files[&self.name].len() as u64).to_be_bytes().to_vec();
+                Ok(Taken { state, rejected })
             }
         }
     }
+}
+
+/// The refusal of the row with this id, `{query}/{epoch}/{n}`.
+fn rejection(id: &str) -> Rejection {
+    let parts: Vec<&str> = id.split('/').collect();
+    let (query, row) = (parts[0].to_string(), parts[2].parse().unwrap());
+    Rejection { query, row, detail: "too large".to_string() }
 }
 
 /// The lines of an emission, by id.
@@ -389,10 +407,10 @@ pub(super) fn lines(emission: &Emission) -> Vec<(String, String)> {
             lines.push((id, format!("{} {}", results.query, text(line))));
         }
     }
-    for (n, letter) in emission.dead_letters.iter().enumerate() {
+    for letter in emission.letters() {
         let mut line = Vec::new();
-        json::write_dead_letter(&mut line, None, letter);
-        lines.push((dead_letter_id(emission.epoch, n), text(line)));
+        letter.write_without_id(&mut line);
+        lines.push((letter.id(), text(line)));
     }
     lines
 }

@@ -3,6 +3,7 @@
 use futures::FutureExt;
 use tidemill_model::{Epoch, EventMs, Position, WallMs};
 
+use super::fake::SinkFault;
 use super::world::{World, log, query};
 use crate::advance::{AdvanceError, QueryChange};
 use crate::keys::Keys;
@@ -44,6 +45,19 @@ fn nothing_merged_and_nothing_closed_writes_nothing() {
 }
 
 #[test]
+fn a_tick_says_what_waited_for_it_and_when_the_chain_last_grew() {
+    let mut world = world();
+    let mut process = world.process();
+    let told = |ticked: crate::advance::Ticked| (ticked.unmerged_bytes, ticked.checkpoint_at);
+    assert_eq!(told(world.tick(&mut process, 1).unwrap()), (0, None));
+    world.append("s/a", &[1], 2);
+    let ticked = world.tick(&mut process, 3).unwrap();
+    assert!(ticked.bytes > 0);
+    assert_eq!((ticked.unmerged_bytes, ticked.checkpoint_at), (ticked.bytes, Some(WallMs(3))));
+    assert_eq!(told(world.tick(&mut process, 9).unwrap()), (0, Some(WallMs(3))));
+}
+
+#[test]
 fn a_watermark_that_closes_nothing_is_not_written() {
     let mut world = world();
     let mut process = world.process();
@@ -63,6 +77,20 @@ fn a_watermark_that_closes_nothing_is_not_written() {
     let ticked = world.tick(&mut process, 3).unwrap();
     assert_eq!((ticked.epoch, ticked.logs_idle, ticked.watermark), (None, 1, Some(EventMs(6))));
     world.assert_cold_equals(&process);
+}
+
+/// An ingest process whose clock was minutes behind made its log look idle at once: windows closed
+/// early, and what came next was late.
+#[test]
+fn a_writer_whose_clock_is_behind_does_not_make_its_log_idle() {
+    let mut world = world();
+    let mut process = world.process();
+    world.source("s/a", Drained::Yes);
+    world.append_by_a_clock("s/a", &[11], &[], 4_000, 10_000);
+    let ticked = world.tick(&mut process, 10_050).unwrap();
+    assert_eq!((ticked.logs_idle, ticked.watermark), (0, Some(EventMs(6))));
+    let ticked = world.tick(&mut process, 10_107).unwrap();
+    assert_eq!((ticked.logs_idle, ticked.watermark), (1, Some(EventMs(40))));
 }
 
 #[test]
@@ -290,6 +318,30 @@ fn dead_letters_of_segments_are_emitted_in_merge_order_with_their_epoch() {
 }
 
 #[test]
+fn rows_that_no_sink_can_take_are_dead_letters_with_the_same_ids_at_a_replay() {
+    let mut world = world();
+    let mut process = world.process();
+    world.taken.lock().unwrap().unfit = vec!["fine/0/0".to_string()];
+    world.append_with_dead("s/a", &[1, 2, 30], &["junk"], 0);
+    // The dead-letter sink fails when the results are delivered already.
+    world.taken.lock().unwrap().fault_in = Some((1, SinkFault::Down));
+    assert!(world.tick(&mut process, 0).is_err());
+    let mut process = world.process();
+    let ticked = world.tick(&mut process, 0).unwrap();
+    assert_eq!((ticked.recovered, ticked.rejected), (Some(Epoch(0)), 1));
+    let taken = world.taken.lock().unwrap().by_id.clone();
+    assert!(!taken.contains_key("fine/0/0"), "{taken:?}");
+    assert!(taken["dead/0/0"].contains("junk"), "{taken:?}");
+    assert!(taken["dead/0/1"].contains(r#""reason":"rejected""#), "{taken:?}");
+    assert!(taken["dead/0/1"].contains(r#""result_id":"fine/0/0""#), "{taken:?}");
+    // A tick counts what its own epoch had rejected too.
+    world.taken.lock().unwrap().unfit.push("fine/1/0".to_string());
+    world.append("s/a", &[45], 0);
+    let ticked = world.tick(&mut process, 0).unwrap();
+    assert_eq!((ticked.epoch, ticked.rejected), (Some(Epoch(1)), 1));
+}
+
+#[test]
 fn the_end_of_input_closes_every_window_at_once() {
     let mut world = world();
     world.register("s/b", 0);
@@ -353,7 +405,6 @@ fn an_epoch_without_results_has_no_marker() {
 
 #[test]
 fn a_sink_that_is_down_stops_the_chain_and_loses_nothing() {
-    use super::fake::SinkFault;
     let mut world = world();
     let mut process = world.process();
     for round in 0..3 {

@@ -12,7 +12,7 @@ use tidemill_model::{
 };
 use tidemill_testkit::MemoryStore;
 
-use super::fake::{Lines, Queries, Query, Sources, State, Taken, block};
+use super::fake::{Delivered, Lines, Queries, Query, Sources, State, block};
 use crate::advance::{Advance, AdvanceError, Settings, Ticked};
 use crate::emit::{Emit, Routes};
 use crate::keys::Keys;
@@ -26,7 +26,7 @@ pub(super) struct World {
     pub(super) settings: Settings,
     pub(super) queries: Vec<Query>,
     pub(super) sources: Arc<Sources>,
-    pub(super) taken: Arc<Mutex<Taken>>,
+    pub(super) taken: Arc<Mutex<Delivered>>,
     logs: BTreeMap<LogId, u64>,
     /// Every appended event time by (query, window end): what the results must be.
     pub(super) expected: BTreeMap<(String, i64), i64>,
@@ -64,7 +64,7 @@ impl World {
             },
             queries: vec![query("coarse", 2, 40), query("fine", 1, 10)],
             sources: Arc::new(Sources::default()),
-            taken: Arc::new(Mutex::new(Taken::default())),
+            taken: Arc::new(Mutex::new(Delivered::default())),
             logs: BTreeMap::new(),
             expected: BTreeMap::new(),
             nonces: 0,
@@ -111,6 +111,18 @@ impl World {
 
     /// Appends one segment: one record per event time, and one more that is dead per text.
     pub(super) fn append_with_dead(&mut self, name: &str, times: &[i64], dead: &[&str], at: i64) {
+        self.append_by_a_clock(name, times, dead, at, at);
+    }
+
+    /// As [`World::append_with_dead`], by a process whose clock shows `at` when the records arrive.
+    pub(super) fn append_by_a_clock(
+        &mut self,
+        name: &str,
+        times: &[i64],
+        dead: &[&str],
+        at: i64,
+        arrival: i64,
+    ) {
         let records = (times.len() + dead.len()) as u64;
         let position = |offset: u64| match offset {
             0 => Position::START,
@@ -122,7 +134,7 @@ impl World {
         let dead_letter = |text: &&str| DeadLetter {
             log: log(name),
             position: through,
-            arrival: WallMs(at),
+            arrival: WallMs(arrival),
             reason: DeadReason::Undecodable { detail: "no number".to_string() },
             raw: Some(RawBytes::of(text.as_bytes(), 0)),
         };
@@ -131,7 +143,7 @@ impl World {
             through,
             records,
             appended_at: WallMs(at),
-            newest_arrival: WallMs(at),
+            newest_arrival: WallMs(arrival),
             clock: times.iter().max().map(|time| EventMs(*time)),
             seen: Vec::new(),
             dead_letters: dead.iter().map(dead_letter).collect(),

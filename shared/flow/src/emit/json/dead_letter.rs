@@ -9,18 +9,39 @@
 //! `position` is the offset of Kafka and files, else 52 hexadecimal digits. `raw` is the record's
 //! text as far as it is kept; bytes that are not UTF-8 stand in `raw_base64` instead. `raw_length`
 //! and `raw_hash` (XXH3-64) are of the whole record.
+//!
+//! A result row that its sink can never take:
+//!
+//! ```json
+//! {"id":"dead/7/1","reason":"rejected","detail":"too large: …","sink":"views","query":"views",
+//!  "result_id":"views/7/0","raw":"{\"campaign\":…","raw_length":500000,"raw_hash":"…"}
+//! ```
+//!
+//! A dead letter that is too large for its own sink:
+//!
+//! ```json
+//! {"id":"dead/7/2","reason":"late","shortened":"{\"id\":\"dead/7/2\",\"reason\":…",
+//!  "shortened_length":500000,"shortened_hash":"…"}
+//! ```
+//!
+//! `shortened` is how its line begins; length and hash (XXH3-64) are of the whole line.
 
+use tidemill_model::limits::DEAD_LETTER_RAW_BYTES_MAX;
 use tidemill_model::{DeadLetter, DeadReason, EventMs, RawBytes};
+use xxhash_rust::xxh3::xxh3_64;
+
+use crate::ports::Rejected;
 
 use super::time::Timestamp;
 use super::value::{plain, quoted, write_binary, write_text};
 
 /// Appends `letter` and a line break to `out`; with its `id`, where its sink wants one.
-pub fn write_dead_letter(out: &mut Vec<u8>, id: Option<&str>, letter: &DeadLetter) {
-    let mut line = Line { out, is_first: true };
-    if let Some(id) = id {
-        line.text("id", id);
-    }
+pub(in super::super) fn write_dead_letter(
+    out: &mut Vec<u8>,
+    id: Option<&str>,
+    letter: &DeadLetter,
+) {
+    let mut line = Line::new(out, id);
     line.text("reason", letter.reason.tag());
     if let DeadReason::Undecodable { detail } | DeadReason::TooLarge { detail } = &letter.reason {
         line.text("detail", detail);
@@ -62,12 +83,46 @@ pub fn write_dead_letter(out: &mut Vec<u8>, id: Option<&str>, letter: &DeadLette
     line.out.extend_from_slice(b"}\n");
 }
 
+/// The same for a result row that its sink can never take.
+pub(in super::super) fn write_rejected(out: &mut Vec<u8>, id: Option<&str>, rejected: &Rejected) {
+    let mut line = Line::new(out, id);
+    line.text("reason", Rejected::TAG);
+    line.text("detail", &rejected.detail);
+    line.text("sink", &rejected.sink);
+    line.text("query", &rejected.query);
+    line.text("result_id", &rejected.id);
+    line.raw(&rejected.row);
+    line.out.extend_from_slice(b"}\n");
+}
+
+/// What is left of a dead letter whose line `whole` is too long for its sink.
+pub(in super::super) fn write_shortened(out: &mut Vec<u8>, id: &str, reason: &str, whole: &[u8]) {
+    let whole = whole.strip_suffix(b"\n").unwrap_or(whole);
+    let first = &whole[..whole.len().min(DEAD_LETTER_RAW_BYTES_MAX)];
+    let mut line = Line::new(out, Some(id));
+    line.text("reason", reason);
+    let text = first.utf8_chunks().next().map_or("", |chunk| chunk.valid());
+    line.text("shortened", text);
+    line.plain("shortened_length", whole.len());
+    line.key("shortened_hash");
+    quoted(line.out, format_args!("{:016x}", xxh3_64(whole)));
+    line.out.extend_from_slice(b"}\n");
+}
+
 struct Line<'a> {
     out: &'a mut Vec<u8>,
     is_first: bool,
 }
 
 impl Line<'_> {
+    fn new<'a>(out: &'a mut Vec<u8>, id: Option<&str>) -> Line<'a> {
+        let mut line = Line { out, is_first: true };
+        if let Some(id) = id {
+            line.text("id", id);
+        }
+        line
+    }
+
     fn key(&mut self, key: &str) {
         self.out.push(if self.is_first { b'{' } else { b',' });
         self.is_first = false;

@@ -65,6 +65,25 @@ fn a_row_without_columns_is_an_empty_object() {
 }
 
 #[test]
+fn a_row_has_its_tags_before_its_columns() {
+    let batch = RecordBatch::try_from_iter([("n", column(Int64Array::from(vec![1, 2])))]).unwrap();
+    let mut lines = Vec::new();
+    let writer = RowWriter::new(&batch).unwrap();
+    writer.write_tagged(&[("query", "q"), ("result_id", "q/3/0")], 0, &mut lines);
+    writer.write_tagged(&[("result_id", "a\"b")], 1, &mut lines);
+    assert_eq!(
+        String::from_utf8(lines).unwrap(),
+        "{\"query\":\"q\",\"result_id\":\"q/3/0\",\"n\":1}\n{\"result_id\":\"a\\\"b\",\"n\":2}\n"
+    );
+    let options = RecordBatchOptions::new().with_row_count(Some(1));
+    let schema = Arc::new(Schema::empty());
+    let batch = RecordBatch::try_new_with_options(schema, Vec::new(), &options).unwrap();
+    let mut line = Vec::new();
+    RowWriter::new(&batch).unwrap().write_tagged(&[("id", "q/3/0")], 0, &mut line);
+    assert_eq!(line, b"{\"id\":\"q/3/0\"}\n");
+}
+
+#[test]
 fn numbers() {
     assert_eq!(values(column(Int8Array::from(vec![Some(-128), None]))), ["-128", "null"]);
     assert_eq!(values(column(Int64Array::from(vec![i64::MIN]))), ["-9223372036854775808"]);

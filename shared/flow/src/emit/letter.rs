@@ -1,0 +1,168 @@
+//! One dead letter of an epoch with its id: a record that no result counts, or a result row that
+//! its sink can never take.
+
+use tidemill_model::limits::DEAD_LETTER_RAW_BYTES_MAX;
+use tidemill_model::{DeadLetter, Epoch};
+
+use super::{dead_letter_id, json};
+use crate::ports::{Emission, Rejected};
+
+/// Longest line of a shortened dead letter, bytes: its beginning, every byte of which may take two
+/// in a text, and what stands around it.
+const SHORTENED_BYTES_MAX: usize = 2 * DEAD_LETTER_RAW_BYTES_MAX + 512;
+
+/// A dead letter with its id.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Letter<'a> {
+    /// Its epoch.
+    pub epoch: Epoch,
+    /// Its number among the epoch's dead letters.
+    pub n: usize,
+    body: Body<'a>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Body<'a> {
+    Record(&'a DeadLetter),
+    Result(&'a Rejected),
+}
+
+impl Emission {
+    /// The epoch's dead letters in the order of their ids: records, then rejected result rows.
+    pub fn letters(&self) -> impl Iterator<Item = Letter<'_>> {
+        let records = self.dead_letters.iter().map(Body::Record);
+        let results = self.rejected.iter().map(Body::Result);
+        let bodies = records.chain(results).enumerate();
+        bodies.map(|(n, body)| Letter { epoch: self.epoch, n, body })
+    }
+}
+
+impl Letter<'_> {
+    /// Its id, which a replay gives it again.
+    pub fn id(&self) -> String {
+        dead_letter_id(self.epoch, self.n)
+    }
+
+    /// The short stable name of its reason.
+    pub fn reason(&self) -> &'static str {
+        match self.body {
+            Body::Record(letter) => letter.reason.tag(),
+            Body::Result(_) => Rejected::TAG,
+        }
+    }
+
+    /// Where it comes from: the record's `{stream}/{shard}`, or the row's query.
+    pub fn origin(&self) -> String {
+        match self.body {
+            Body::Record(letter) => letter.log.to_string(),
+            Body::Result(rejected) => rejected.query.clone(),
+        }
+    }
+
+    /// Appends it as one line of JSON to `out`.
+    pub fn write(&self, out: &mut Vec<u8>) {
+        self.write_line(Some(&self.id()), out);
+    }
+
+    /// The same without the id, for sinks whose readers need none.
+    pub fn write_without_id(&self, out: &mut Vec<u8>) {
+        self.write_line(None, out);
+    }
+
+    /// The same in at most `bytes_max` bytes, line break included: a longer one keeps its
+    /// beginning, its length and its hash. No bound can be below 16 KiB.
+    pub fn write_within(&self, bytes_max: usize, out: &mut Vec<u8>) {
+        debug_assert!(bytes_max >= 2 * SHORTENED_BYTES_MAX - 2048, "no sink is that narrow");
+        let begin = out.len();
+        self.write(out);
+        if out.len() - begin > bytes_max {
+            let whole = out.split_off(begin);
+            json::write_shortened(out, &self.id(), self.reason(), &whole);
+            debug_assert!(out.len() - begin <= SHORTENED_BYTES_MAX);
+        }
+    }
+
+    fn write_line(&self, id: Option<&str>, out: &mut Vec<u8>) {
+        match self.body {
+            Body::Record(letter) => json::write_dead_letter(out, id, letter),
+            Body::Result(rejected) => json::write_rejected(out, id, rejected),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tidemill_model::{DeadReason, LogId, Position, RawBytes, WallMs};
+
+    use super::*;
+
+    fn emission() -> Emission {
+        let letter = DeadLetter {
+            log: LogId::new("s", "0"),
+            position: Position::from_offset(7),
+            arrival: WallMs(0),
+            reason: DeadReason::Undecodable { detail: "\"".repeat(100_000) },
+            raw: None,
+        };
+        let rejected = Rejected {
+            id: "q/3/5".to_string(),
+            query: "q".to_string(),
+            sink: "table".to_string(),
+            detail: "too large".to_string(),
+            row: RawBytes { first: b"{\"a\":1".to_vec(), length: 9, hash: 1 },
+        };
+        Emission {
+            dead_letters: vec![letter],
+            rejected: vec![rejected],
+            ..Emission::empty(Epoch(3))
+        }
+    }
+
+    fn line(write: impl FnOnce(&mut Vec<u8>)) -> String {
+        let mut out = Vec::new();
+        write(&mut out);
+        let line = String::from_utf8(out).unwrap();
+        serde_json::from_str::<serde_json::Value>(&line).unwrap();
+        line
+    }
+
+    #[test]
+    fn rejected_rows_go_on_with_the_ids_of_dead_records() {
+        let emission = emission();
+        let letters: Vec<Letter<'_>> = emission.letters().collect();
+        let described: Vec<_> =
+            letters.iter().map(|letter| (letter.id(), letter.reason(), letter.origin())).collect();
+        assert_eq!(
+            described,
+            [
+                ("dead/3/0".to_string(), "undecodable", "s/0".to_string()),
+                ("dead/3/1".to_string(), "rejected", "q".to_string()),
+            ]
+        );
+        assert_eq!(
+            line(|out| letters[1].write(out)),
+            "{\"id\":\"dead/3/1\",\"reason\":\"rejected\",\"detail\":\"too large\",\
+             \"sink\":\"table\",\"query\":\"q\",\"result_id\":\"q/3/5\",\"raw\":\"{\\\"a\\\":1\",\
+             \"raw_length\":9,\"raw_hash\":\"0000000000000001\"}\n"
+        );
+        assert!(line(|out| letters[1].write_without_id(out)).starts_with("{\"reason\":"));
+    }
+
+    #[test]
+    fn a_letter_too_long_for_its_sink_keeps_its_beginning_length_and_hash() {
+        let emission = emission();
+        let letter = emission.letters().next().unwrap();
+        let whole = line(|out| letter.write(out));
+        assert_eq!(line(|out| letter.write_within(whole.len(), out)), whole);
+        let mut out = b"before\n".to_vec();
+        letter.write_within(whole.len() - 1, &mut out);
+        let short: serde_json::Value = serde_json::from_slice(&out[7..]).unwrap();
+        assert_eq!(short["id"], "dead/3/0");
+        assert_eq!(short["reason"], "undecodable");
+        assert_eq!(short["shortened"].as_str().unwrap(), &whole[..DEAD_LETTER_RAW_BYTES_MAX]);
+        assert_eq!(short["shortened_length"], whole.len() - 1);
+        let hash = xxhash_rust::xxh3::xxh3_64(&whole.as_bytes()[..whole.len() - 1]);
+        assert_eq!(short["shortened_hash"], format!("{hash:016x}"));
+        assert!(out.len() < 16 * 1024, "{}", out.len());
+    }
+}

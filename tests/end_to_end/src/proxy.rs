@@ -1,0 +1,287 @@
+//! A proxy in front of DynamoDB Local that answers as an unwell DynamoDB does.
+//!
+//! # Invariants
+//! 1. What it does to a request depends on its seed and on the requests before, never on the time.
+//!    (Which request comes when is up to the processes.)
+//! 2. A refused request was not passed on; a request whose answer is lost was, or was not: the
+//!    caller cannot know.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use serde_json::json;
+use tidemill_testkit::Rng;
+
+use crate::http::{Answer, Client, Request, Response, Server};
+
+/// How long a request hangs before its connection is closed: longer than the invocations of tests
+/// that use it may take.
+const HANG: Duration = Duration::from_secs(10);
+
+/// What goes wrong, each of 1,000 requests.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Faults {
+    /// Answered `ProvisionedThroughputExceededException`, not passed on.
+    pub throttled: u64,
+    /// Answered `InternalServerError`, not passed on.
+    pub internal: u64,
+    /// Passed on, the answer dropped and the connection closed.
+    pub answer_dropped: u64,
+    /// Connection reset, not passed on.
+    pub reset: u64,
+    /// Passed on, and silence until the caller's time is up.
+    pub answer_late: u64,
+    /// Not passed on, and silence until the caller's time is up.
+    pub hangs: u64,
+}
+
+impl Faults {
+    /// A bad day: about one request in eight goes wrong.
+    pub const MANY: Faults = Faults {
+        throttled: 60,
+        internal: 15,
+        answer_dropped: 30,
+        reset: 15,
+        answer_late: 1,
+        hangs: 1,
+    };
+}
+
+/// What a request's fate is called in [`Proxy::counts`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Fate {
+    /// Passed on and answered.
+    Passed,
+    /// See [`Faults::throttled`].
+    Throttled,
+    /// See [`Faults::internal`].
+    Internal,
+    /// See [`Faults::answer_dropped`].
+    AnswerDropped,
+    /// See [`Faults::reset`].
+    Reset,
+    /// See [`Faults::answer_late`].
+    AnswerLate,
+    /// See [`Faults::hangs`].
+    Hangs,
+    /// See [`Proxy::deny`].
+    Denied,
+    /// See [`Proxy::distrust_clocks`].
+    ClockDistrusted,
+}
+
+/// The proxy.
+pub struct Proxy {
+    server: Server,
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    backend: SocketAddr,
+    clients: Mutex<Vec<Client>>,
+    state: Mutex<State>,
+}
+
+struct State {
+    rng: Rng,
+    faults: Faults,
+    /// Operations that are answered `AccessDeniedException`; all when it holds `*`.
+    denied: Vec<String>,
+    /// Whether requests are refused because of the caller's clock.
+    distrusts_clocks: bool,
+    counts: BTreeMap<Fate, u64>,
+}
+
+impl Proxy {
+    /// A proxy of the server at `backend` that lets everything through.
+    pub fn start(backend: SocketAddr, seed: u64) -> Proxy {
+        let state = State {
+            rng: Rng::new(seed),
+            faults: Faults::default(),
+            denied: Vec::new(),
+            distrusts_clocks: false,
+            counts: BTreeMap::new(),
+        };
+        let shared = Arc::new(Shared { backend, clients: Mutex::default(), state: state.into() });
+        let server = {
+            let shared = Arc::clone(&shared);
+            Server::start(move |request| shared.serve(&request))
+        };
+        Proxy { server, shared }
+    }
+
+    /// Its URL.
+    pub fn url(&self) -> String {
+        self.server.url()
+    }
+
+    /// Sets what goes wrong from now on; [`Faults::default`]: nothing.
+    pub fn fail(&self, faults: Faults) {
+        self.shared.state.lock().expect("no panic while held").faults = faults;
+    }
+
+    /// Denies these operations (`PutItem` …, or `*`) from now on, and no others.
+    pub fn deny(&self, operations: &[&str]) {
+        let denied = operations.iter().map(|name| name.to_string()).collect();
+        self.shared.state.lock().expect("no panic while held").denied = denied;
+    }
+
+    /// From now on refuses every request because its signature is of another time, as AWS does when
+    /// the caller's clock is wrong by more than five minutes; or no longer.
+    pub fn distrust_clocks(&self, distrust: bool) {
+        self.shared.state.lock().expect("no panic while held").distrusts_clocks = distrust;
+    }
+
+    /// What became of the requests so far.
+    pub fn counts(&self) -> BTreeMap<Fate, u64> {
+        self.shared.state.lock().expect("no panic while held").counts.clone()
+    }
+}
+
+impl State {
+    fn fate(&mut self, operation: &str) -> Fate {
+        let fate = if self.denied.iter().any(|name| name == operation || name == "*") {
+            Fate::Denied
+        } else if self.distrusts_clocks {
+            Fate::ClockDistrusted
+        } else {
+            self.draw()
+        };
+        *self.counts.entry(fate).or_default() += 1;
+        fate
+    }
+
+    fn draw(&mut self) -> Fate {
+        let faults = self.faults;
+        let mut drawn = self.rng.below(1_000);
+        for (share, fate) in [
+            (faults.throttled, Fate::Throttled),
+            (faults.internal, Fate::Internal),
+            (faults.answer_dropped, Fate::AnswerDropped),
+            (faults.reset, Fate::Reset),
+            (faults.answer_late, Fate::AnswerLate),
+            (faults.hangs, Fate::Hangs),
+        ] {
+            if drawn < share {
+                return fate;
+            }
+            drawn -= share;
+        }
+        Fate::Passed
+    }
+}
+
+impl Shared {
+    fn serve(&self, request: &Request) -> Answer {
+        let target = request.header("X-Amz-Target").unwrap_or_default();
+        let operation = target.rsplit('.').next().unwrap_or_default();
+        let fate = self.state.lock().expect("no panic while held").fate(operation);
+        match fate {
+            Fate::Passed => self.pass(request).map_or(Answer::HangUp, Answer::Send),
+            Fate::Throttled => refusal(
+                400,
+                "com.amazonaws.dynamodb.v20120810#ProvisionedThroughputExceededException",
+                "The level of configured provisioned throughput for the table was exceeded.",
+            ),
+            Fate::Internal => refusal(
+                500,
+                "com.amazonaws.dynamodb.v20120810#InternalServerError",
+                "The request processing has failed because of an unknown error.",
+            ),
+            Fate::Denied => refusal(
+                400,
+                "com.amazon.coral.service#AccessDeniedException",
+                &format!(
+                    "User: arn:aws:sts::000000000000:assumed-role/function is not authorized to \
+                     perform: dynamodb:{operation} because no identity-based policy allows the \
+                     dynamodb:{operation} action"
+                ),
+            ),
+            Fate::ClockDistrusted => refusal(
+                400,
+                "com.amazon.coral.service#InvalidSignatureException",
+                "Signature expired: 20260101T000000Z is now earlier than 20260101T001500Z \
+                 (20260101T002000Z - 5 min.)",
+            ),
+            Fate::Reset => Answer::Reset,
+            Fate::AnswerDropped => {
+                let _ = self.pass(request);
+                Answer::HangUp
+            }
+            Fate::AnswerLate => {
+                let _ = self.pass(request);
+                Answer::Hold(HANG)
+            }
+            Fate::Hangs => Answer::Hold(HANG),
+        }
+    }
+
+    fn pass(&self, request: &Request) -> Option<Response> {
+        let pooled = self.clients.lock().expect("no panic while held").pop();
+        let mut client = pooled.unwrap_or_else(|| Client::new(self.backend));
+        let answer =
+            client.send(&request.method, &request.path, &request.headers, &request.body).ok()?;
+        self.clients.lock().expect("no panic while held").push(client);
+        Some(answer)
+    }
+}
+
+fn refusal(status: u16, error_type: &str, message: &str) -> Answer {
+    let body = json!({ "__type": error_type, "message": message }).to_string();
+    let mut response = Response::new(status, body).with("x-amzn-RequestId", "TEST");
+    response.headers[0].1 = "application/x-amz-json-1.0".to_string();
+    Answer::Send(response)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::api::Api;
+
+    fn backend() -> Server {
+        Server::start(|request| Answer::Send(Response::new(200, request.body)))
+    }
+
+    #[test]
+    fn without_faults_everything_passes() {
+        let (backend, input) = (backend(), json!({ "a": 1 }));
+        let proxy = Proxy::start(backend.address(), 1);
+        let api = Api::dynamodb(proxy.server.address());
+        for _ in 0..20 {
+            assert_eq!(api.call("PutItem", &input), Ok(input.clone()));
+        }
+        assert_eq!(proxy.counts(), BTreeMap::from([(Fate::Passed, 20)]));
+    }
+
+    #[test]
+    fn faults_come_as_often_as_told() {
+        let backend = backend();
+        let proxy = Proxy::start(backend.address(), 1);
+        proxy.fail(Faults { throttled: 200, answer_dropped: 200, reset: 100, ..Faults::default() });
+        let api = Api::dynamodb(proxy.server.address());
+        let answers: Vec<_> = (0..500).map(|_| api.call("PutItem", &json!({}))).collect();
+        let throttled = |error: &crate::api::ApiError| {
+            error.code == "ProvisionedThroughputExceededException" && error.status == 400
+        };
+        let count = answers.iter().flat_map(|answer| answer.as_ref().err());
+        let (told, lost): (Vec<_>, Vec<_>) = count.partition(|error| throttled(error));
+        assert!((60..140).contains(&told.len()), "{}", told.len());
+        assert!((100..200).contains(&lost.len()), "{}", lost.len());
+        assert!(lost.iter().all(|error| error.status == 0));
+    }
+
+    #[test]
+    fn what_is_denied_is_denied_and_nothing_else() {
+        let backend = backend();
+        let proxy = Proxy::start(backend.address(), 1);
+        proxy.deny(&["PutItem"]);
+        let api = Api::dynamodb(proxy.server.address());
+        let error = api.call("PutItem", &json!({})).unwrap_err();
+        assert_eq!((error.status, error.code.as_str()), (400, "AccessDeniedException"));
+        assert!(api.call("Query", &json!({})).is_ok());
+        proxy.deny(&[]);
+        assert!(api.call("PutItem", &json!({})).is_ok());
+    }
+}
