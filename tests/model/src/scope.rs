@@ -78,8 +78,8 @@ const CREATED_ANEW: &[Record] =
     &[record(0, 0, 1, 1), record(0, 0, 2, 1), record(0, 1, 1, 2), record(0, 1, 2, 2)];
 
 const SHORT: Times = Times { cache: 0, linger: 0, quarter: 0, half: 1, ttl: 3, grace: 0 };
-const TIMES: Times = Times { cache: 0, linger: 1, quarter: 1, half: 2, ttl: 5, grace: 0 };
-const CACHED: Times = Times { cache: 1, linger: 0, quarter: 0, half: 2, ttl: 5, grace: 0 };
+const TIMES: Times = Times { cache: 0, linger: 1, quarter: 1, half: 2, ttl: 6, grace: 0 };
+const CACHED: Times = Times { cache: 1, linger: 0, quarter: 0, half: 2, ttl: 6, grace: 0 };
 
 const RACES: &[Event] = &[
     Event::CommitLost,
@@ -91,8 +91,7 @@ const RACES: &[Event] = &[
     Event::GaveWay,
 ];
 
-/// Late puts are for scopes with one shard: two shards share nothing but time and processes.
-const TWO_SHARDS_REACH: &[Event] = &[
+const NO_LATE_PUTS: &[Event] = &[
     Event::Created,
     Event::OwnWriteFound,
     Event::RaceLost,
@@ -141,6 +140,8 @@ impl Scope {
             Scope::append_parallel(),
             Scope::append_recreated(),
             Scope::append_asleep(),
+            Scope::append_late(),
+            Scope::append_slow(),
             Scope::append_long(),
             Scope::append(),
             Scope::advance_lossy(),
@@ -152,14 +153,33 @@ impl Scope {
         ]
     }
 
-    /// Append: two shards of two records, two ingest processes, time.
+    /// Append: two shards of two records, two ingest processes. No time: what time does to a log it
+    /// does to each alone, and scopes with one shard have it.
     pub fn append() -> Scope {
-        Scope { times: SHORT, orphans: false, reaches: TWO_SHARDS_REACH, ..APPEND }
+        Scope {
+            time: false,
+            orphans: false,
+            reaches: &[Event::Created, Event::OwnWriteFound, Event::RaceLost, Event::Skipped],
+            ..APPEND
+        }
     }
 
-    /// Append: one shard of four records, so that batches are cut in every way.
+    /// Append: one shard of three records, so that batches are cut in every way.
     pub fn append_long() -> Scope {
-        Scope { name: "append, one long shard", records: ONE_SHARD_OF_4, logs: 1, ..APPEND }
+        Scope {
+            name: "append, long shard",
+            records: ONE_SHARD_OF_3,
+            logs: 1,
+            times: SHORT,
+            orphans: false,
+            reaches: NO_LATE_PUTS,
+            ..APPEND
+        }
+    }
+
+    /// Append: one shard, puts that are carried out late.
+    pub fn append_late() -> Scope {
+        Scope { name: "append, late puts", records: ONE_SHARD_OF_2, logs: 1, ..APPEND }
     }
 
     /// Append: one shard, reads in two steps, longer times.
@@ -221,7 +241,7 @@ impl Scope {
             time: false,
             ingests: 0,
             advances: 2,
-            epochs: 3,
+            epochs: 2,
             orphans: false,
             reaches: &[
                 Event::Committed,
@@ -233,21 +253,19 @@ impl Scope {
                 Event::Snapshot,
                 Event::ReplayedSnapshot,
                 Event::Expired,
-                Event::CheckpointDeleted,
-                Event::DeletedKeyTaken,
-                Event::GaveWay,
             ],
             ..APPEND
         }
     }
 
-    /// Advance: one shard, more epochs.
+    /// Advance: one shard, so many epochs that keys of checkpoints expire and are taken again.
     pub fn advance_long() -> Scope {
         Scope {
             name: "advance, long chain",
-            records: ONE_SHARD_OF_4,
+            records: ONE_SHARD_OF_3,
             logs: 1,
-            epochs: 5,
+            epochs: 3,
+            reaches: RACES,
             ..Scope::advance()
         }
     }
@@ -257,6 +275,7 @@ impl Scope {
         Scope {
             name: "advance, alone",
             advances: 1,
+            epochs: 3,
             arrivals: true,
             clip: true,
             reaches: &[Event::Idle, Event::Late, Event::EmittedTwice, Event::ReplayedSnapshot],
@@ -323,7 +342,7 @@ impl Scope {
         match (self.ingests, self.advances) {
             (0, 1) => Scope { epochs: 2, reaches: &[Event::Idle, Event::Late], ..self },
             (0, _) => Scope { records: ONE_SHARD_OF_2, logs: 1, epochs: 3, reaches: RACES, ..self },
-            (_, 0) => Scope { records: ONE_SHARD_OF_2, logs: 1, times: SHORT, ..self },
+            (_, 0) => Scope { times: SHORT, ..self },
             _ => self,
         }
     }

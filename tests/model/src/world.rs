@@ -86,7 +86,7 @@ fn by_key(scope: &Scope, all: Set, acked: Set) -> Vec<Set> {
 /// Time passes. `None`: it cannot, because somebody would have mended what is wrong before.
 ///
 /// What the model assumes of people: unmerged segments are merged before they expire, if append
-/// has refused from half their time on; and advance runs at least once in the time that a segment
+/// has refused from half their time on, and a little before the end; and advance runs at least once in the time that a segment
 /// lives after it is merged.
 pub(crate) fn tick(scope: &Scope, state: &State) -> Option<State> {
     let times = scope.times;
@@ -97,19 +97,21 @@ pub(crate) fn tick(scope: &Scope, state: &State) -> Option<State> {
     for log in scope.logs() {
         let merged = state.merged(scope, log);
         let needed = if scope.advances > 0 { state.chain.replayed_from(log) } else { merged };
-        let expires =
-            |(_, segment): &(Position, Segment)| segment.age + 1 == times.ttl + times.grace;
-        let segments = (0..).zip(&state.logs[log].segments);
-        let mut segments = segments
-            .filter_map(|(after, segment)| Some((after, (*segment)?)))
-            .filter(expires)
-            .map(|(after, _)| after);
-        let is_mended = |after: Position| {
+        // A process that reads the checkpoint and then the segments must not find a segment gone
+        // that the checkpoint had not merged.
+        let margin = times.cache + times.linger;
+        let is_due =
+            |segment: Segment, margin: u8| segment.age + 1 + margin >= times.ttl + times.grace;
+        let is_mended = |(after, segment): (Position, Segment)| {
             let is_told = scope.sleepers || !state.is(Wrong::FedWhileOld);
-            let is_unmerged = after >= merged && is_told;
+            let is_unmerged = after >= merged && is_told && is_due(segment, margin);
             let is_needed = needed <= after && after < merged && !state.is(Wrong::Neglected);
-            is_unmerged || is_needed
+            // What has lived its whole time may be gone already.
+            let is_there = segment.age < times.ttl + times.grace;
+            is_there && (is_unmerged || is_needed && is_due(segment, 0))
         };
+        let segments = (0..).zip(&state.logs[log].segments);
+        let mut segments = segments.filter_map(|(after, segment)| Some((after, (*segment)?)));
         if segments.any(is_mended) {
             return None;
         }

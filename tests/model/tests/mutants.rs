@@ -11,7 +11,7 @@ type Case = (Guard, fn() -> Scope, Name);
 
 /// Small scopes of `Scope`, in which each guard's work shows.
 fn append() -> Scope {
-    Scope::append_long().small()
+    Scope::append_late().small()
 }
 
 fn advance() -> Scope {
@@ -93,5 +93,12 @@ fn without_a_spare_guard_nothing_breaks() {
         let checked = check(&scope().without(*guard), 2);
         assert!(checked.violations.is_empty(), "{guard:?} ({why}): {checked}");
         println!("{guard:?} costs only work: {why}; {} states", checked.states);
+    }
+}
+
+#[test]
+fn every_property_is_broken_by_some_mutant() {
+    for (name, _) in model::property::ALL {
+        assert!(CASES.iter().any(|(_, _, broken)| *broken == name), "nothing breaks `{name}`");
     }
 }

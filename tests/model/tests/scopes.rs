@@ -10,7 +10,7 @@ fn assert_right(scope: &Scope) {
 
 #[test]
 fn append_is_right_in_every_state() {
-    assert_right(&Scope::append_long().small());
+    assert_right(&Scope::append_late().small());
 }
 
 #[test]
