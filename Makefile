@@ -68,6 +68,9 @@ sim: rust ## SEEDS random histories over a faulty store; a failure prints its se
 sim-one: rust ## One history, step by step: make sim-one SEED=3599
 	SEED=$(SEED) cargo test --locked -p simulation -- --nocapture
 
+model: rust ## Every state of the protocol's model, counted: exactly once, whatever happens
+	cargo run --quiet --locked -p model
+
 bench: rust ## Speed, memory and bytes, against parsing alone: make bench EVENTS=4000000
 	cargo build --release --locked -p tidemill -p bench
 	cargo run --quiet --release --locked -p bench -- --events $(EVENTS)
@@ -108,5 +111,5 @@ rust:
 	@command -v cargo >/dev/null || { echo "a Rust toolchain is needed: https://rustup.rs" >&2; exit 1; }
 	@command -v cc >/dev/null || { echo "a C compiler is needed (zstd): apt install build-essential, or xcode-select --install" >&2; exit 1; }
 
-.PHONY: help demo demo-kill clean-demo test check fmt fmt-check lint lint-infra sim sim-one bench \
+.PHONY: help demo demo-kill clean-demo test check fmt fmt-check lint lint-infra sim sim-one model bench \
   bench-aws build-lambda deploy local-up local-down local-demo test-localstack binaries tidemill emulators rust

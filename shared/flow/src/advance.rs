@@ -8,7 +8,8 @@
 //!
 //! # Invariants
 //! 1. One chain: epoch e + 1 is created by one put that requires its key to be absent. Who does
-//!    not win throws its open state away and reads the chain.
+//!    not win throws its open state away and reads the chain. Who wins looks once more: only the
+//!    newest checkpoint is believed, for the keys of old ones expire and are free again.
 //! 2. Epoch e + 1 is not begun before the results of e are emitted and marked. So at most the
 //!    newest epoch has to be emitted again, and it can be: the newest snapshot is older.
 //! 3. The open state in a warm process is the one that a cold start would reach. Whatever fails,
@@ -142,10 +143,11 @@ impl Advance {
 
         let checkpoint = draft.checkpoint(newest.as_ref(), self.open.queries());
         let expire_at = now.plus(self.settings.segment_ttl_ms);
-        if self.chain.commit(&checkpoint).await? == Winner::Other {
-            if let Some(orphan) = &draft.snapshot {
-                snapshot::expire_chunks(&self.chain, orphan, expire_at).await;
-            }
+        let is_created = self.chain.commit(&checkpoint).await? == Winner::Us;
+        if !is_created && let Some(orphan) = &draft.snapshot {
+            snapshot::expire_chunks(&self.chain, orphan, expire_at).await;
+        }
+        if !is_created || !self.chain.is_newest(&checkpoint).await? {
             let (rejected, unmerged_bytes) = (before.rejected, ticked.unmerged_bytes);
             return Ok(Ticked {
                 recovered,

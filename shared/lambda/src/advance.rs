@@ -118,11 +118,12 @@ impl Ticker {
         summary: &mut Summary,
     ) -> Result<Option<Failure>, TickError> {
         let mut unregistered = None;
+        let hard = ends.hard.map(|left| started + left);
         loop {
-            unregistered = self.register(request_id).await.or(unregistered);
+            unregistered = self.register_until(request_id, hard).await?.or(unregistered);
             let began = Instant::now();
             let nonce = format!("{request_id}-{}", summary.ticks + summary.failed + summary.lost);
-            let result = self.tick(&nonce, ends.hard.map(|left| started + left)).await;
+            let result = self.tick(&nonce, hard).await;
             let took = began.elapsed();
             let pause = match &result {
                 Ok(ticked) => {
@@ -163,6 +164,20 @@ impl Ticker {
         match hard {
             Some(hard) => Ok(timeout_at(hard, tick).await.map_err(|_| TickError::CutOff)??),
             None => Ok(tick.await?),
+        }
+    }
+
+    /// Registers, and is cut off with the invocation's time as a tick is: a store that hangs must
+    /// not make Lambda end the process without a word.
+    async fn register_until(
+        &mut self,
+        request_id: &str,
+        hard: Option<Instant>,
+    ) -> Result<Option<Failure>, TickError> {
+        let registering = self.register(request_id);
+        match hard {
+            Some(hard) => timeout_at(hard, registering).await.map_err(|_| TickError::CutOff),
+            None => Ok(registering.await),
         }
     }
 

@@ -78,6 +78,17 @@ impl Chain {
         self.put(&pk, &sk, encode_checkpoint(checkpoint)).await
     }
 
+    /// Whether a checkpoint that we created is the newest.
+    ///
+    /// SUBTLE: that a put creates an epoch proves nothing to a process that slept for long before
+    /// it: the epoch may have been another's, replaced by a snapshot and expired. Then there are
+    /// newer ones, and ours must not be emitted under the ids of the other. If there are newer ones
+    /// because others went on from ours, they have emitted it.
+    pub(super) async fn is_newest(&self, checkpoint: &Checkpoint) -> Result<bool, AdvanceError> {
+        let newest = self.newest().await?;
+        Ok(newest.is_some_and(|row| row.sk == Keys::epoch(checkpoint.epoch)))
+    }
+
     /// The newest marker.
     pub(super) async fn marker(&self) -> Result<Option<Emitted>, AdvanceError> {
         let pk = self.keys.emitted();

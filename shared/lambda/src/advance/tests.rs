@@ -281,6 +281,22 @@ async fn a_tick_that_hangs_is_cut_off_before_the_deadline() {
     assert_eq!(sink.rows(), ROWS);
 }
 
+/// A registry that hung was waited for until Lambda ended the process, and nothing said why.
+#[tokio::test]
+async fn a_registry_that_hangs_is_cut_off_before_the_deadline() {
+    let world = World::new();
+    let hang = |call: &Call| match call.pk.ends_with("/logs") {
+        true => Fault::Stall,
+        false => Fault::None,
+    };
+    let store: Arc<dyn Store> = Arc::new(FaultyStore::new(world.store.clone(), hang));
+    let mut ticker = ticker(&world, store, &Collected::default());
+    let hard = Some(Duration::from_millis(200));
+    let ran = ticker.run("r", Ends { soft: Duration::from_secs(60), hard });
+    let ran = tokio::time::timeout(Duration::from_secs(30), ran).await;
+    assert_eq!(ran.expect("it ends by itself").unwrap_err().code, "Advance.Deadline");
+}
+
 #[tokio::test]
 async fn sources_that_cannot_be_listed_do_not_stop_ticks() {
     let world = World::new();

@@ -31,6 +31,7 @@ fn requests_that_hang_cost_time_and_nothing_else() {
     assert!(failed > 0, "no invocation was cut short: {fates:?}");
     let said = deployment.ingest.logs().matching("Append.Deadline");
     assert!(!said.is_empty(), "no line says so:\n{}", deployment.ingest.logs().tail(20));
-    let unsaid = schedule.failures().into_iter().find(|it| !it.contains("Advance.Deadline"));
-    assert_eq!(unsaid, None);
+    // On a machine that is busy otherwise, Lambda may be faster than the function's own half second.
+    let other = |it: &String| !it.contains("Advance.Deadline") && it != "timed out";
+    assert_eq!(schedule.failures().into_iter().find(other), None);
 }

@@ -135,3 +135,46 @@ fn the_loser_of_a_race_throws_its_work_away_and_expires_its_snapshot() {
     assert!(!world.tick(&mut loser, 52).unwrap().lost);
     world.assert_cold_equals(&loser);
 }
+
+/// Found by the model (`tests/model`): without a look at the chain after its put, the process
+/// emits an epoch of its own under the ids of the real one.
+#[test]
+fn an_epoch_whose_key_expired_while_its_writer_slept_is_not_believed() {
+    let mut world = world();
+    let mut quick = world.process();
+    append(&mut world, 0);
+    world.tick(&mut quick, 1).unwrap();
+    let pk = world.keys.checkpoint();
+    let plan = move |call: &Call| {
+        let is_commit = call.verb == tidemill_testkit::Verb::PutNew && call.pk == pk;
+        if is_commit { Fault::Stall } else { Fault::None }
+    };
+    let faulty = Arc::new(FaultyStore::new(world.store.clone(), plan));
+    let mut sleeper = world.process_on(faulty.clone());
+    append(&mut world, 1);
+    let nonce = world.nonce();
+    let mut tick = Box::pin(sleeper.advance.tick(WallMs(50), &nonce));
+    assert!((&mut tick).now_or_never().is_none());
+    let key = faulty.stalled()[0].sk.clone();
+
+    // The other one merges more in the epoch that the sleeper wants, goes on, and what its newer
+    // snapshots replaced expires.
+    for round in 2..8 {
+        append(&mut world, round);
+        while world.tick(&mut quick, 50 + round).unwrap().behind {}
+    }
+    world.store.expire_until(WallMs(i64::MAX));
+    assert!(!world.items("/checkpoint").iter().any(|(_, sk)| *sk == key), "{key} did not expire");
+
+    faulty.resume(faulty.stalled()[0].number);
+    faulty.heal();
+    let slept = tick.now_or_never().unwrap().unwrap();
+    assert!(world.items("/checkpoint").iter().any(|(_, sk)| *sk == key), "the key was free");
+    assert!(slept.lost && slept.behind && slept.epoch.is_none(), "{slept:?}");
+    world.tick(&mut sleeper, 60).unwrap();
+    world.assert_cold_equals(&sleeper);
+    world.end("s/a");
+    world.end("s/b");
+    while world.tick(&mut sleeper, 300).unwrap().behind {}
+    assert_chain_is_right(&world);
+}
