@@ -87,16 +87,16 @@ deploy: ## To AWS: make deploy PIPELINE=folder STACK=name PARAMETERS="CreateStre
 	PIPELINE=$(PIPELINE) ARCH=$(ARCH) infra/deploy $(PARAMETERS)
 
 local-up: ## A local AWS on port 4566: with Docker, or as plain processes
-	localstack/up
+	localstack/local-aws up
 
 local-down: ## End it, with all that it holds
-	localstack/down
+	localstack/local-aws down
 
 local-demo: binaries ## Deploy the ad campaigns there, feed them, show results arrive
-	localstack/demo
+	localstack/local-aws demo
 
 test-localstack: binaries ## The same as a test, on a local AWS of its own
-	localstack/test
+	localstack/local-aws test
 
 binaries: rust
 	cargo build --workspace --features $(FEATURES) --bins --locked

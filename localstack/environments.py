@@ -41,7 +41,7 @@ def make(folder, python, requirements):
     shutil.rmtree(folder, ignore_errors=True)
     subprocess.run([python, "-m", "venv", folder], check=True)
     # The list is complete: what it does not name is not needed, and newer versions break it.
-    command = [folder / "bin/python", "-m", "pip", "install", "--quiet", "--no-deps",
+    command = [folder / "bin/python", "-m", "pip", "install", "--quiet", "--no-deps", "--no-compile",
                "--disable-pip-version-check", "--requirement", requirements]  # fmt: skip
     installed = subprocess.run(command, stdout=sys.stderr, check=False)
     if installed.returncode != 0:

@@ -43,7 +43,7 @@ class Story:
     def steps(self):
         return [
             self.starts, self.deploys, self.maps, self.protects, self.feeds, self.emits,
-            self.sets_aside, self.logs, self.explains, self.deploys_again, self.deletes, self.keeps, self.stops,
+            self.sets_aside, self.logs, self.succeeds, self.deploys_again, self.deletes, self.keeps, self.stops,
         ]  # fmt: skip
 
     def starts(self):
@@ -118,7 +118,7 @@ class Story:
                 assert time.monotonic() < deadline, f"no metrics in {group}"
                 time.sleep(2)
 
-    def explains(self):
+    def succeeds(self):
         """no function has failed"""
         failures = [
             line
