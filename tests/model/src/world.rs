@@ -85,9 +85,9 @@ fn by_key(scope: &Scope, all: Set, acked: Set) -> Vec<Set> {
 
 /// Time passes. `None`: it cannot, because somebody would have mended what is wrong before.
 ///
-/// What the model assumes of people: unmerged segments are merged before they expire, if append
-/// has refused from half their time on, and a little before the end; and advance runs at least once in the time that a segment
-/// lives after it is merged.
+/// What the model assumes of people: unmerged segments are merged a little before they expire, if
+/// append has refused from half their time on; and advance runs at least once in the time that a
+/// segment lives after it is merged.
 pub(crate) fn tick(scope: &Scope, state: &State) -> Option<State> {
     let times = scope.times;
     if scope.sleepers && sleepers(scope, state) > 1 {
