@@ -61,7 +61,9 @@ pub fn parse(
     match checked {
         Some(pipeline) if errors.is_empty() => Ok(pipeline),
         checked => {
-            let rest = checked.filter(|_| errors.iter().all(|error| spares_sources(text, error)));
+            let few = errors.iter().all(|error| error.code() != code::TOO_MANY);
+            let rest =
+                checked.filter(|_| few && errors.iter().all(|error| spares_sources(text, error)));
             Err(PipelineErrors::new(&file, errors).with_rest(rest))
         }
     }

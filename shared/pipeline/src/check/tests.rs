@@ -112,7 +112,7 @@ fn every_mistake_is_explained() {
         }
     }
     // Those two need a file on disk and a large file: tests of their own below.
-    seen.extend([code::UNREADABLE, code::TOO_LARGE]);
+    seen.extend([code::UNREADABLE, code::TOO_LARGE, code::TOO_MANY]);
     for code in code::ALL {
         assert!(seen.contains(code), "no case for {code}");
     }
