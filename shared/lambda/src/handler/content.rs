@@ -31,7 +31,9 @@ async fn told(show_content: bool) -> String {
     let event = kinesis_event(&[bad, kinesis_record(0, 1, &click(CANARY, NOW))]);
     let answer = handler.kinesis(Event::read(&event), "r-1", None).await;
     let mut told = format!("{answer:?}");
-    let event = kafka_event(&[kafka_record("orders-topic", 0, 0, &click(CANARY, NOW))]);
+    let click = click(CANARY, NOW);
+    let record = kafka_record(0, 0, Some(&click), ("CREATE_TIME", NOW - 1));
+    let event = kafka_event("aws:kafka", &[record]);
     let answer = handler.kafka(Event::read(&event), "r-2", None).await;
     told += &format!("{answer:?}");
     told + &written.text() + &world.metrics.text()
