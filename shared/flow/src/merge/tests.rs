@@ -273,7 +273,7 @@ fn a_block_of_another_version_is_an_error() {
     assert!(matches!(engine.state.merge(&log, &segment, None), Err(QueryError::State { .. })));
 }
 
-const COUNTS: &str = "SELECT k, window_end, COUNT(*) AS n FROM TUMBLE(s, ts, INTERVAL '1' SECOND) GROUP BY k, window_end";
+const COUNTS: &str = "SELECT k, window_end, COUNT(*) AS n FROM TUMBLE(s, ts, INTERVAL '1' SECOND) GROUP BY k, window_start, window_end";
 
 /// Records of as many windows, with as many keys.
 fn spread(engine: &mut Engine, windows: usize) {
