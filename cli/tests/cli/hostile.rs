@@ -15,9 +15,14 @@ const _: () = assert!(BOMB as u64 * 64 * 1024 > MEMORY_KIB);
 
 fn tidemill(workspace: &Workspace, args: &[&str]) -> Ran {
     let mut command = Command::new("sh");
+    // Other systems do not limit address space.
+    let limit = match cfg!(target_os = "linux") {
+        true => format!("ulimit -v {MEMORY_KIB} && "),
+        false => String::new(),
+    };
     command
         .arg("-c")
-        .arg(format!("ulimit -v {MEMORY_KIB} && exec \"$0\" \"$@\""))
+        .arg(format!("{limit}exec \"$0\" \"$@\""))
         .arg(env!("CARGO_BIN_EXE_tidemill"))
         .args(args)
         .current_dir(workspace.path(""))
