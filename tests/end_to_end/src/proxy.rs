@@ -20,6 +20,9 @@ use crate::http::{Answer, Client, Request, Response, Server};
 /// that use it may take.
 const HANG: Duration = Duration::from_secs(10);
 
+/// Shortest and longest delay of a request that is delayed, milliseconds.
+const DELAY_MS: (i64, i64) = (20, 800);
+
 /// What goes wrong, each of 1,000 requests.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Faults {
@@ -35,6 +38,12 @@ pub struct Faults {
     pub answer_late: u64,
     /// Not passed on, and silence until the caller's time is up.
     pub hangs: u64,
+    /// Passed on late, and answered.
+    pub delayed: u64,
+    /// Passed on, half of the answer sent, and the connection closed.
+    pub answer_cut: u64,
+    /// Not passed on. The connection stays, takes what comes, and never answers anything.
+    pub half_open: u64,
 }
 
 impl Faults {
@@ -46,6 +55,9 @@ impl Faults {
         reset: 15,
         answer_late: 1,
         hangs: 1,
+        delayed: 0,
+        answer_cut: 0,
+        half_open: 0,
     };
 }
 
@@ -66,6 +78,12 @@ pub enum Fate {
     AnswerLate,
     /// See [`Faults::hangs`].
     Hangs,
+    /// See [`Faults::delayed`].
+    Delayed,
+    /// See [`Faults::answer_cut`].
+    AnswerCut,
+    /// See [`Faults::half_open`].
+    HalfOpen,
     /// See [`Proxy::deny`].
     Denied,
     /// See [`Proxy::distrust_clocks`].
@@ -141,7 +159,8 @@ impl Proxy {
 }
 
 impl State {
-    fn fate(&mut self, operation: &str) -> Fate {
+    /// What becomes of a request, and after which delay.
+    fn fate(&mut self, operation: &str) -> (Fate, Duration) {
         let fate = if self.denied.iter().any(|name| name == operation || name == "*") {
             Fate::Denied
         } else if self.distrusts_clocks {
@@ -150,7 +169,11 @@ impl State {
             self.draw()
         };
         *self.counts.entry(fate).or_default() += 1;
-        fate
+        let delay_ms = match fate {
+            Fate::Delayed => self.rng.between(DELAY_MS.0, DELAY_MS.1).unsigned_abs(),
+            _ => 0,
+        };
+        (fate, Duration::from_millis(delay_ms))
     }
 
     fn draw(&mut self) -> Fate {
@@ -163,6 +186,9 @@ impl State {
             (faults.reset, Fate::Reset),
             (faults.answer_late, Fate::AnswerLate),
             (faults.hangs, Fate::Hangs),
+            (faults.delayed, Fate::Delayed),
+            (faults.answer_cut, Fate::AnswerCut),
+            (faults.half_open, Fate::HalfOpen),
         ] {
             if drawn < share {
                 return fate;
@@ -177,9 +203,14 @@ impl Shared {
     fn serve(&self, request: &Request) -> Answer {
         let target = request.header("X-Amz-Target").unwrap_or_default();
         let operation = target.rsplit('.').next().unwrap_or_default();
-        let fate = self.state.lock().expect("no panic while held").fate(operation);
+        let (fate, delay) = self.state.lock().expect("no panic while held").fate(operation);
         match fate {
-            Fate::Passed => self.pass(request).map_or(Answer::HangUp, Answer::Send),
+            Fate::Passed | Fate::Delayed => {
+                std::thread::sleep(delay);
+                self.pass(request).map_or(Answer::HangUp, Answer::Send)
+            }
+            Fate::AnswerCut => self.pass(request).map_or(Answer::HangUp, Answer::Cut),
+            Fate::HalfOpen => Answer::Swallow,
             Fate::Throttled => refusal(
                 400,
                 "com.amazonaws.dynamodb.v20120810#ProvisionedThroughputExceededException",
@@ -237,6 +268,8 @@ fn refusal(status: u16, error_type: &str, message: &str) -> Answer {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicU64, Ordering};
+
     use super::*;
     use crate::api::Api;
 
@@ -270,6 +303,34 @@ mod tests {
         assert!((60..140).contains(&told.len()), "{}", told.len());
         assert!((100..200).contains(&lost.len()), "{}", lost.len());
         assert!(lost.iter().all(|error| error.status == 0));
+    }
+
+    #[test]
+    fn an_answer_that_is_cut_or_dropped_was_executed_and_a_reset_request_was_not() {
+        let executed = Arc::new(AtomicU64::new(0));
+        let backend = {
+            let executed = Arc::clone(&executed);
+            Server::start(move |request| {
+                executed.fetch_add(1, Ordering::SeqCst);
+                Answer::Send(Response::new(200, request.body))
+            })
+        };
+        let proxy = Proxy::start(backend.address(), 1);
+        let api = Api::dynamodb(proxy.server.address());
+        let none = Faults::default();
+        for (faults, fate, executions) in [
+            (Faults { answer_cut: 1_000, ..none }, Fate::AnswerCut, 1),
+            (Faults { answer_dropped: 1_000, ..none }, Fate::AnswerDropped, 2),
+            (Faults { reset: 1_000, ..none }, Fate::Reset, 2),
+        ] {
+            proxy.fail(faults);
+            assert_eq!(api.call("PutItem", &json!({})).unwrap_err().status, 0, "{fate:?}");
+            assert_eq!(executed.load(Ordering::SeqCst), executions, "{fate:?}");
+            assert_eq!(proxy.counts()[&fate], 1);
+        }
+        proxy.fail(Faults { delayed: 1_000, ..none });
+        assert_eq!(api.call("PutItem", &json!({})), Ok(json!({})));
+        assert_eq!(proxy.counts()[&Fate::Delayed], 1);
     }
 
     #[test]

@@ -5,17 +5,19 @@
 
 use std::{
     ffi::OsString,
-    fs::{self, File},
+    fs::{self, File, OpenOptions},
     io::{self, ErrorKind, Read},
     path::{Path, PathBuf},
 };
 
 use redb::{
     Builder, Database, DatabaseError, ReadTransaction, ReadableDatabase, StorageError, TableError,
+    backends::FileBackend,
 };
 
 use super::{
     Access, CACHE_BYTES,
+    file::{Failures, Watched},
     layout::{EXPIRY, IDENTITY, ITEMS},
 };
 
@@ -103,7 +105,9 @@ pub enum OpenError {
         reason: String,
     },
     /// The operating system failed otherwise.
-    #[error("store cannot be opened. path=`{path}` reason=`{reason}`")]
+    #[error(
+        "store cannot be opened: see that its disk works and has room, then run the same command again. path=`{path}` reason=`{reason}`"
+    )]
     Io {
         /// The path as given.
         path: String,
@@ -113,13 +117,17 @@ pub enum OpenError {
 }
 
 /// Opens the file to write it, as `pipeline`'s; creates it when it is absent or empty.
-pub(super) fn to_write(path: &Path, pipeline: &str) -> Result<Database, OpenError> {
+pub(super) fn to_write(
+    path: &Path,
+    pipeline: &str,
+    failures: &Failures,
+) -> Result<Database, OpenError> {
     match look(path)? {
         Found::Redb => (),
         Found::Empty => create(path, pipeline, true)?,
         Found::Nothing => create(path, pipeline, false)?,
     }
-    let database = builder().open(path).map_err(|error| database_error(path, error))?;
+    let database = open(path, failures)?;
     let found = pipeline_of(path, &database)?;
     if found != pipeline {
         let (path, wanted) = (shown(path), pipeline.to_string());
@@ -129,7 +137,7 @@ pub(super) fn to_write(path: &Path, pipeline: &str) -> Result<Database, OpenErro
 }
 
 /// Opens the file to read it, and answers whose it is.
-pub(super) fn to_read(path: &Path) -> Result<(Access, String), OpenError> {
+pub(super) fn to_read(path: &Path, failures: &Failures) -> Result<(Access, String), OpenError> {
     match look(path)? {
         Found::Redb => (),
         Found::Empty => {
@@ -138,7 +146,7 @@ pub(super) fn to_read(path: &Path) -> Result<(Access, String), OpenError> {
         Found::Nothing => return Err(OpenError::Missing { what: "file", path: shown(path) }),
     }
     // Verifying needs a writer's rights: redb panics when it reads a damaged file unverified.
-    match builder().open(path).map_err(|error| database_error(path, error)) {
+    match open(path, failures) {
         Ok(database) => {
             let pipeline = pipeline_of(path, &database)?;
             Ok((Access::Verified(database), pipeline))
@@ -159,6 +167,15 @@ fn to_read_unverified(path: &Path) -> Result<(Access, String), OpenError> {
     })?;
     let pipeline = pipeline_of(path, &database)?;
     Ok((Access::Unverified(database), pipeline))
+}
+
+/// Opens the file of a store that exists.
+fn open(path: &Path, failures: &Failures) -> Result<Database, OpenError> {
+    let opened = OpenOptions::new().read(true).write(true).open(path);
+    let opened = opened.map_err(DatabaseError::from).and_then(FileBackend::new);
+    opened
+        .and_then(|file| builder().create_with_backend(Watched::new(file, failures)))
+        .map_err(|error| database_error(path, error))
 }
 
 fn builder() -> Builder {

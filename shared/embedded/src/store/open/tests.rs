@@ -166,7 +166,7 @@ async fn a_file_that_may_not_be_written_can_be_read_when_it_was_closed() {
     drop(store);
     let before = fs::read(&path).unwrap();
     let (access, pipeline) = to_read_unverified(&path).unwrap();
-    let store = RedbStore { access, pipeline };
+    let store = RedbStore { access, failures: Failures::of(&path), pipeline };
     assert_eq!(is_filled(&store).await, Ok(true));
     let put = store.put_new("log", "99", item("x")).await;
     assert!(matches!(put, Err(StoreError::Refused { .. })));
