@@ -5,24 +5,33 @@
 //! [`crate::proxy`] cuts).
 
 use std::ops::RangeInclusive;
+use std::str::FromStr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::Scope;
 use std::time::{Duration, Instant};
 
 use tidemill_testkit::Rng;
 
-/// How long chaos lasts in a test that is one of many.
-const SHORT: Duration = Duration::from_secs(12);
+/// How long chaos lasts in a test that is one of many, minutes.
+const SHORT: f64 = 0.2;
 /// How soon a pause notices that the chaos is over.
 const LOOK_AGAIN: Duration = Duration::from_millis(20);
 
 /// How long each test makes trouble: as many minutes as the variable `MINUTES` says (`make chaos` sets
 /// it), else some seconds.
 pub fn lasting() -> Duration {
-    let Ok(minutes) = std::env::var("MINUTES") else { return SHORT };
-    match minutes.parse::<f64>().map(|minutes| Duration::try_from_secs_f64(minutes * 60.0)) {
-        Ok(Ok(lasting)) => lasting,
-        _ => panic!("MINUTES is `{minutes}`: say a number of minutes, such as MINUTES=3"),
+    Duration::from_secs_f64(60.0 * setting("MINUTES", SHORT))
+}
+
+/// The seed that the variable `SEED` holds, else `default`.
+pub fn seed(default: u64) -> u64 {
+    setting("SEED", default)
+}
+
+fn setting<T: FromStr>(variable: &str, default: T) -> T {
+    match std::env::var(variable) {
+        Ok(text) => text.parse().unwrap_or_else(|_| panic!("{variable} is `{text}`: no number")),
+        Err(_) => default,
     }
 }
 

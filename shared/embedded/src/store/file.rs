@@ -30,6 +30,16 @@ impl Failures {
         Failures { path: path.display().to_string().into(), first: Arc::default() }
     }
 
+    /// The file, as people named it.
+    pub(super) fn path(&self) -> &str {
+        &self.path
+    }
+
+    /// The first failure; `None`: the file works.
+    pub(super) fn first(&self) -> Option<&str> {
+        self.first.get().map(String::as_str)
+    }
+
     /// The error of an operation that changed nothing.
     pub(super) fn not_done(&self, error: impl Into<redb::Error>) -> StoreError {
         match error.into() {
@@ -46,7 +56,7 @@ impl Failures {
     }
 
     fn reason(&self, error: &redb::Error) -> String {
-        match (error, self.first.get()) {
+        match (error, self.first()) {
             (redb::Error::PreviousIo, Some(first)) => format!("{}: {first}", self.path),
             _ => format!("{}: {error}", self.path),
         }

@@ -47,7 +47,7 @@ impl Sum for Kills {
 impl fmt::Display for Kills {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Kills { starting, running, idle } = self;
-        write!(f, "{} ({starting} starting, {running} running, {idle} idle)", self.all())
+        write!(f, "{} processes ({starting} starting, {running} running, {idle} idle)", self.all())
     }
 }
 

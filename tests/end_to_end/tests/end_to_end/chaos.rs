@@ -2,14 +2,15 @@
 //! again, the network to it cut in every way, and all of it at once. What comes out is what one
 //! undisturbed run on one machine makes of the same records.
 //!
-//! In `make test` each case makes trouble for some seconds, in `make chaos` for minutes.
+//! In `make test` each case makes trouble for some seconds, in `make chaos` for minutes. The variable
+//! `SEED` decides what goes wrong when; which request meets it is up to the processes.
 
 use std::collections::BTreeSet;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use end_to_end::ads::{self, AdEvent, WINDOW_MS};
-use end_to_end::chaos::{Over, again, lasting};
+use end_to_end::chaos::{self, Over, again};
 use end_to_end::clock::wall_ms;
 use end_to_end::function::Kills;
 use end_to_end::mapping::KinesisSettings;
@@ -93,12 +94,13 @@ fn kills_restarts_and_a_cut_network_at_once_lose_and_repeat_nothing() {
 
 /// Runs the ad pipeline under load and in trouble, and then lets it do what is left.
 fn count_in(name: &str, trouble: Trouble, seed: u64) {
+    let seed = chaos::seed(seed);
     let deployment = deploy(trouble, seed);
     let settings = KinesisSettings { batch_size: 120, ..KinesisSettings::new(seed) };
     let mapping = deployment.map(settings);
     let schedule = deployment.schedule(2);
 
-    let (begun, lasting) = (Instant::now(), lasting());
+    let (begun, lasting) = (Instant::now(), chaos::lasting());
     let mut load = Load::new(lasting, seed);
     let over = Over::default();
     thread::scope(|scope| {
@@ -107,7 +109,7 @@ fn count_in(name: &str, trouble: Trouble, seed: u64) {
         while begun.elapsed() < lasting || !trouble.was_seen(&deployment) {
             assert!(
                 begun.elapsed() < lasting + PATIENCE,
-                "{name}: too little trouble was made: {} kills, {} restarts, {:?}",
+                "{name}: too little trouble was made: killed {}, {} restarts, {:?}",
                 kills(&deployment),
                 deployment.world.restarts(),
                 deployment.world.proxy.counts()
@@ -132,8 +134,9 @@ fn count_in(name: &str, trouble: Trouble, seed: u64) {
         .fold((0, 0), |(starts, all), (started, invoked)| (starts + started, all + invoked));
     let (segments, checkpoints) = stored(&deployment);
     println!(
-        "chaos: {name}, seed {seed}, {} s: {} kills, {} restarts of DynamoDB, requests {fates:?}\n  \
-         {starts} processes, {invocations} invocations, {} failed; batches delivered again {}\n  \
+        "chaos: {name}, seed {seed}, {} s: killed {}, {} restarts of DynamoDB, requests {fates:?}\n  \
+         {starts} processes started, {invocations} invocations, {} failed; {} batches came again, \
+         in whole or in part\n  \
          {} records in {segments} segments, {checkpoints} checkpoints, {} windows, {} results equal \
          to one machine's",
         disturbed.as_secs(),

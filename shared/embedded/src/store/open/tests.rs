@@ -165,14 +165,18 @@ async fn a_file_that_may_not_be_written_can_be_read_when_it_was_closed() {
     fs::copy(&path, &killed).unwrap();
     drop(store);
     let before = fs::read(&path).unwrap();
-    let (access, pipeline) = to_read_unverified(&path).unwrap();
-    let store = RedbStore { access, failures: Failures::of(&path), pipeline };
+    let failures = Failures::of(&path);
+    let (access, pipeline) = to_read_unverified(&path, &failures).unwrap();
+    let store = RedbStore { access, failures, pipeline };
     assert_eq!(is_filled(&store).await, Ok(true));
     let put = store.put_new("log", "99", item("x")).await;
     assert!(matches!(put, Err(StoreError::Refused { .. })));
     drop(store);
     assert_eq!(fs::read(&path).unwrap(), before);
-    assert!(matches!(to_read_unverified(&killed).err(), Some(OpenError::Denied { .. })));
+    assert!(matches!(
+        to_read_unverified(&killed, &Failures::of(&killed)).err(),
+        Some(OpenError::Denied { .. })
+    ));
 }
 
 #[tokio::test]
