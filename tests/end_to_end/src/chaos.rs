@@ -51,11 +51,16 @@ impl Over {
         End(self)
     }
 
+    /// Whether it is.
+    pub fn is_over(&self) -> bool {
+        self.0.load(Ordering::SeqCst)
+    }
+
     /// Sleeps for so long, or until the chaos is over. Answers whether it goes on.
     fn pause(&self, pause: Duration) -> bool {
         let until = Instant::now() + pause;
         loop {
-            if self.0.load(Ordering::SeqCst) {
+            if self.is_over() {
                 return false;
             }
             let left = until.saturating_duration_since(Instant::now());
@@ -68,7 +73,7 @@ impl Over {
 }
 
 /// Does something again and again, in a thread of its own, with pauses of so many milliseconds before
-/// it, until the chaos is over.
+/// it, until the chaos is over. A panic in it ends the chaos.
 pub fn again<'scope>(
     scope: &'scope Scope<'scope, '_>,
     over: &'scope Over,
@@ -77,6 +82,7 @@ pub fn again<'scope>(
     mut act: impl FnMut(&mut Rng) + Send + 'scope,
 ) {
     scope.spawn(move || {
+        let _end = over.when_dropped();
         let pause = move |rng: &mut Rng| {
             let ms = rng.between(*pauses_ms.start(), *pauses_ms.end());
             over.pause(Duration::from_millis(ms.unsigned_abs()))
@@ -108,5 +114,19 @@ mod tests {
         let counted = count.load(Ordering::SeqCst);
         assert!(!over.pause(Duration::from_secs(3600)));
         assert_eq!(count.load(Ordering::SeqCst), counted);
+    }
+
+    #[test]
+    fn what_cannot_go_on_ends_it() {
+        let over = Over::default();
+        let ended = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+            std::thread::scope(|scope| {
+                again(scope, &over, 0..=1, Rng::new(1), |_| panic!("no server any more"));
+                while !over.is_over() {
+                    std::thread::yield_now();
+                }
+            });
+        }));
+        assert!(ended.is_err());
     }
 }

@@ -24,7 +24,7 @@ const HANG: Duration = Duration::from_secs(10);
 const DELAY_MS: (i64, i64) = (20, 800);
 
 /// What goes wrong, each of 1,000 requests.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Copy)]
 pub struct Faults {
     /// Answered `ProvisionedThroughputExceededException`, not passed on.
     pub throttled: u64,
@@ -47,6 +47,18 @@ pub struct Faults {
 }
 
 impl Faults {
+    /// Everything passes.
+    pub const NONE: Faults = Faults {
+        throttled: 0,
+        internal: 0,
+        answer_dropped: 0,
+        reset: 0,
+        answer_late: 0,
+        hangs: 0,
+        delayed: 0,
+        answer_cut: 0,
+        half_open: 0,
+    };
     /// A bad day: about one request in eight goes wrong.
     pub const MANY: Faults = Faults {
         throttled: 60,
@@ -55,9 +67,7 @@ impl Faults {
         reset: 15,
         answer_late: 1,
         hangs: 1,
-        delayed: 0,
-        answer_cut: 0,
-        half_open: 0,
+        ..Faults::NONE
     };
 }
 
@@ -117,7 +127,7 @@ impl Proxy {
     pub fn start(backend: SocketAddr, seed: u64) -> Proxy {
         let state = State {
             rng: Rng::new(seed),
-            faults: Faults::default(),
+            faults: Faults::NONE,
             denied: Vec::new(),
             distrusts_clocks: false,
             counts: BTreeMap::new(),
@@ -135,7 +145,7 @@ impl Proxy {
         self.server.url()
     }
 
-    /// Sets what goes wrong from now on; [`Faults::default`]: nothing.
+    /// Sets what goes wrong from now on; [`Faults::NONE`]: nothing.
     pub fn fail(&self, faults: Faults) {
         self.shared.state.lock().expect("no panic while held").faults = faults;
     }
@@ -292,7 +302,7 @@ mod tests {
     fn faults_come_as_often_as_told() {
         let backend = backend();
         let proxy = Proxy::start(backend.address(), 1);
-        proxy.fail(Faults { throttled: 200, answer_dropped: 200, reset: 100, ..Faults::default() });
+        proxy.fail(Faults { throttled: 200, answer_dropped: 200, reset: 100, ..Faults::NONE });
         let api = Api::dynamodb(proxy.server.address());
         let answers: Vec<_> = (0..500).map(|_| api.call("PutItem", &json!({}))).collect();
         let throttled = |error: &crate::api::ApiError| {
@@ -317,7 +327,7 @@ mod tests {
         };
         let proxy = Proxy::start(backend.address(), 1);
         let api = Api::dynamodb(proxy.server.address());
-        let none = Faults::default();
+        let none = Faults::NONE;
         for (faults, fate, executions) in [
             (Faults { answer_cut: 1_000, ..none }, Fate::AnswerCut, 1),
             (Faults { answer_dropped: 1_000, ..none }, Fate::AnswerDropped, 2),

@@ -41,28 +41,17 @@ const FATE_MIN: u64 = 3;
 const CUTS: [Fate; 5] =
     [Fate::Delayed, Fate::Reset, Fate::HalfOpen, Fate::AnswerDropped, Fate::AnswerCut];
 
-const CALM: Faults = Faults {
-    throttled: 0,
-    internal: 0,
-    answer_dropped: 0,
-    reset: 0,
-    answer_late: 0,
-    hangs: 0,
-    delayed: 0,
-    answer_cut: 0,
-    half_open: 0,
-};
 /// What the network is like for a while; then it is like another of these.
 const WEATHERS: [Faults; 8] = [
-    CALM,
+    Faults::NONE,
     Faults::MANY,
-    Faults { delayed: 400, ..CALM },
-    Faults { reset: 150, answer_dropped: 150, ..CALM },
-    Faults { answer_cut: 250, ..CALM },
-    Faults { half_open: 40, ..CALM },
+    Faults { delayed: 400, ..Faults::NONE },
+    Faults { reset: 150, answer_dropped: 150, ..Faults::NONE },
+    Faults { answer_cut: 250, ..Faults::NONE },
+    Faults { half_open: 40, ..Faults::NONE },
     // Cut off: nobody answers, or nobody is there.
-    Faults { half_open: 1_000, ..CALM },
-    Faults { reset: 1_000, ..CALM },
+    Faults { half_open: 1_000, ..Faults::NONE },
+    Faults { reset: 1_000, ..Faults::NONE },
 ];
 
 #[derive(Clone, Copy, Default)]
@@ -107,6 +96,7 @@ fn count_in(name: &str, trouble: Trouble, seed: u64) {
         let _end = over.when_dropped();
         make_trouble(scope, &over, &deployment, trouble, Rng::new(seed));
         while begun.elapsed() < lasting || !trouble.was_seen(&deployment) {
+            assert!(!over.is_over(), "{name}: whoever made trouble failed, see above");
             assert!(
                 begun.elapsed() < lasting + PATIENCE,
                 "{name}: too little trouble was made: killed {}, {} restarts, {:?}",
@@ -119,7 +109,7 @@ fn count_in(name: &str, trouble: Trouble, seed: u64) {
         }
     });
     let (disturbed, fates) = (begun.elapsed(), deployment.world.proxy.counts());
-    deployment.world.proxy.fail(CALM);
+    deployment.world.proxy.fail(Faults::NONE);
     mapping.drain(PATIENCE);
     deployment.world.clock.move_on(IDLE_AFTER);
     deployment.assert_counted_within(&load.events, PATIENCE);
@@ -189,7 +179,7 @@ fn make_trouble<'scope>(
     }
     if trouble.network {
         again(scope, over, 200..=1_500, rng.fork(), move |rng| {
-            world.proxy.fail(*rng.pick(&WEATHERS).unwrap_or(&CALM));
+            world.proxy.fail(*rng.pick(&WEATHERS).unwrap_or(&Faults::NONE));
         });
     }
 }

@@ -19,7 +19,7 @@ fn requests_that_hang_cost_time_and_nothing_else() {
     let (ingest, advance) = (deploy("tidemill-kinesis", 2), deploy("tidemill-advance", 4));
     (deployment.ingest, deployment.advance) = (ingest, advance);
     let shards = events_by_shard(2, 600, 60_000, 23);
-    let faults = Faults { answer_late: 60, hangs: 60, ..Faults::default() };
+    let faults = Faults { answer_late: 60, hangs: 60, ..Faults::NONE };
     deployment.world.proxy.fail(faults);
     let mapping = deployment.map(KinesisSettings { batch_size: 80, ..KinesisSettings::new(23) });
     let schedule = deployment.schedule(1);
@@ -27,7 +27,7 @@ fn requests_that_hang_cost_time_and_nothing_else() {
         deployment.put(shard, events);
     }
     mapping.drain(WITHIN);
-    deployment.world.proxy.fail(Faults::default());
+    deployment.world.proxy.fail(Faults::NONE);
     deployment.assert_counted(&shards.concat());
     deployment.assert_nothing_dead();
     let fates = deployment.world.proxy.counts();
