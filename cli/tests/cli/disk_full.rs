@@ -68,7 +68,7 @@ fn a_run_whose_disk_is_full_goes_on_as_far_as_there_is_room() {
     workspace.tidemill(&RUN).succeeded();
     assert_eq!(workspace.results("out", "per_key"), whole);
     assert!(stopped.values().sum::<u64>() >= STEPS / 4, "{stopped:?}");
-    println!("chaos: full disk, errors by file {stopped:?}, {} results the same", whole.len());
+    println!("\nchaos: full disk, errors by file {stopped:?}, {} results the same", whole.len());
 }
 
 /// The error said that the file is too large, and not which one: it was standard output.

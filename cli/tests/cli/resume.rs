@@ -67,7 +67,7 @@ fn killed_at_random_moments_the_results_are_those_of_one_run() {
         std::fs::remove_dir_all(workspace.path(&folder)).unwrap();
     }
     println!(
-        "chaos: tidemill run, seed {seed}: killed {killed} times, {runs} runs of {EVENTS} records, \
+        "\nchaos: tidemill run, seed {seed}: killed {killed} times, {runs} runs of {EVENTS} records, \
          {} results the same each time",
         whole.len()
     );

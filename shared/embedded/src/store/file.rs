@@ -62,7 +62,8 @@ impl Failures {
         }
     }
 
-    fn note<T>(&self, result: io::Result<T>) -> io::Result<T> {
+    /// Passes a result of the file on, and keeps the first error.
+    pub(super) fn note<T>(&self, result: io::Result<T>) -> io::Result<T> {
         if let Err(error) = &result {
             self.first.get_or_init(|| error.to_string());
         }

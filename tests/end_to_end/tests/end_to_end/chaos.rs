@@ -126,7 +126,7 @@ fn count_in(name: &str, trouble: Trouble, seed: u64) {
         .fold((0, 0), |(starts, all), (started, invoked)| (starts + started, all + invoked));
     let (segments, checkpoints) = stored(&deployment);
     println!(
-        "chaos: {name}, seed {seed}, {} s: killed {}, {} restarts of DynamoDB, requests {fates:?}\n  \
+        "\nchaos: {name}, seed {seed}, {} s: killed {}, {} restarts of DynamoDB, requests {fates:?}\n  \
          {starts} processes started, {invocations} invocations, {} failed; {} batches came again, \
          in whole or in part\n  \
          {} records in {segments} segments, {checkpoints} checkpoints, {} windows, {} results equal \
