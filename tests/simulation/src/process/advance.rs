@@ -10,10 +10,10 @@ use tidemill_flow::keys::Keys;
 use tidemill_flow::merge::State;
 use tidemill_flow::ports::Sink;
 use tidemill_flow::time::StreamTime;
+use tidemill_model::WallMs;
 use tidemill_model::store::Store;
-use tidemill_model::{LogId, Position, WallMs};
 
-use super::{Task, ingest::register};
+use super::{Port, Task};
 use crate::clock::VirtualClock;
 use crate::history::Violation;
 use crate::pipelines::Planned;
@@ -25,8 +25,8 @@ use crate::source::Sources;
 pub(crate) struct Ticker {
     registry: Registry,
     advance: Advance,
-    /// Logs that it registers before its first tick, so that time waits for all of them.
-    unregistered: Vec<(LogId, Position)>,
+    /// It registers what is listed before each tick, so that time waits for all of it.
+    port: Arc<Port>,
     clock: Box<dyn Fn() -> WallMs + Send + Sync>,
 }
 
@@ -58,12 +58,14 @@ impl Ticker {
         let wrong = |error: &dyn std::fmt::Display| Violation::Broken(error.to_string());
         let emit = emit(planned, scenario, outbox).map_err(|error| wrong(&error))?;
         let open = State::new(&planned.plan).map_err(|error| wrong(&error))?;
-        let source = Arc::new(sources.clone());
+        let names = planned.pipeline.streams.keys().cloned().collect();
+        let port = Arc::new(Port::new(sources, names, scenario.mutant));
+        let source = Arc::clone(&port);
         let registry = Registry::new(Arc::clone(&store), keys.clone());
         Ok(Ticker {
             registry,
             advance: Advance::new(store, keys, Box::new(open), settings, source, emit),
-            unregistered: sources.logs(),
+            port,
             clock: Box::new(clock.skewed(skew_ms)),
         })
     }
@@ -80,8 +82,8 @@ fn emit(
         (name.to_string(), Box::new(sink) as Box<dyn Sink>)
     };
     let sinks = BTreeMap::from([sink("dead"), sink("even"), sink("odd")]);
-    let results = planned.queries.iter().zip(["even", "odd"].into_iter().cycle());
-    let results = results.map(|(query, sink)| (query.name.to_string(), sink.to_string()));
+    let results = planned.queries().zip(["even", "odd"].into_iter().cycle());
+    let results = results.map(|((query, _), sink)| (query.to_string(), sink.to_string()));
     Emit::new(sinks, Routes { results: results.collect(), dead_letters: "dead".to_string() })
 }
 
@@ -89,14 +91,12 @@ fn emit(
 pub(crate) fn tick(
     mut ticker: Ticker,
     nonce: String,
-) -> Task<Ticker, Option<Result<Ticked, AdvanceError>>> {
+) -> Task<Ticker, Result<Ticked, AdvanceError>> {
     Box::pin(async move {
-        let Ticker { registry, unregistered, clock, .. } = &mut ticker;
-        if register(registry, unregistered, &*clock).await.is_err() {
-            return (ticker, None);
-        }
+        // That this fails does not stop ticks.
+        let _ = ticker.port.register(&ticker.registry, (ticker.clock)()).await;
         let now = (ticker.clock)();
         let ticked = ticker.advance.tick(now, &nonce).await;
-        (ticker, Some(ticked))
+        (ticker, ticked)
     })
 }

@@ -7,10 +7,10 @@ use tidemill_flow::append::{AppendFailure, AppendSettings, Appended, Appender, R
 use tidemill_flow::combine::Combiner;
 use tidemill_flow::decode::Decoder;
 use tidemill_flow::keys::Keys;
+use tidemill_model::EventMs;
 use tidemill_model::store::Store;
-use tidemill_model::{EventMs, LogEntry, LogId, Position};
 
-use super::Task;
+use super::{Port, Task};
 use crate::clock::VirtualClock;
 use crate::history::Violation;
 use crate::pipelines::{Planned, TTL_MS};
@@ -22,8 +22,7 @@ pub(crate) struct Ingest {
     appender: Appender,
     combiner: Combiner,
     decoders: BTreeMap<String, Decoder>,
-    /// Logs that it registers before its first append.
-    unregistered: Vec<(LogId, Position)>,
+    port: Port,
     clock: Box<dyn Fn() -> tidemill_model::WallMs + Send + Sync>,
 }
 
@@ -50,7 +49,7 @@ impl Ingest {
     pub(crate) fn new(
         planned: &Planned,
         store: Arc<dyn Store>,
-        logs: Vec<(LogId, Position)>,
+        port: Port,
         segment_bytes_max: usize,
         clock: &VirtualClock,
         skew_ms: i64,
@@ -69,7 +68,7 @@ impl Ingest {
             combiner: Combiner::new(&planned.plan)
                 .map_err(|error| Violation::Broken(error.to_string()))?,
             decoders,
-            unregistered: logs,
+            port,
             clock: Box::new(clock.skewed(skew_ms)),
         })
     }
@@ -79,7 +78,8 @@ impl Ingest {
         delivery: &Delivery,
         seen: Option<EventMs>,
     ) -> (usize, Result<Appended, Stopped>) {
-        if let Err(error) = register(&self.registry, &mut self.unregistered, &self.clock).await {
+        let now = (self.clock)();
+        if let Err(error) = self.port.ensure(&self.registry, &delivery.log, now).await {
             return (delivery.from, Err(Stopped::Retry(error)));
         }
         let Some(decoder) = self.decoders.get_mut(&delivery.log.stream) else {
@@ -104,21 +104,6 @@ impl Ingest {
             }
         }
     }
-}
-
-/// Registers the logs that are left in `logs`, and takes them out as it does.
-pub(crate) async fn register(
-    registry: &Registry,
-    logs: &mut Vec<(LogId, Position)>,
-    clock: &(dyn Fn() -> tidemill_model::WallMs + Send + Sync),
-) -> Result<(), String> {
-    while let Some((log, start)) = logs.last().cloned() {
-        let (parents, identity) = (Vec::new(), "simulated".to_string());
-        let entry = LogEntry { log, parents, registered_at: clock(), start, identity };
-        registry.ensure(&entry).await.map_err(|error| error.to_string())?;
-        logs.pop();
-    }
-    Ok(())
 }
 
 /// The task of one delivery. `seen` is a watermark that the process knows of.

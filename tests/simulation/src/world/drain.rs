@@ -31,7 +31,7 @@ impl World {
             self.clock.pass(self.rng.between(0, 40));
             if self.rng.chance(50) {
                 let index = self.rng.index(self.ingests.len());
-                let has_backlog = self.sources.has_backlog(index % self.sources.count());
+                let has_backlog = self.sources.has_backlog(self.serves[index]);
                 if has_backlog || !self.ingests[index].is_idle() {
                     self.run_ingest(index)?;
                 }
