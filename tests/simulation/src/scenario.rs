@@ -4,7 +4,7 @@ use tidemill_testkit::Rng;
 
 use crate::history::Violation;
 use crate::mutant::Mutant;
-use crate::pipelines::{self, Planned};
+use crate::pipelines::{self, FIRST_SEEDS, Planned};
 
 /// The longest that one delivery takes, milliseconds: less than half the segments' time to live,
 /// which is what the protocol asks of writers.
@@ -87,7 +87,10 @@ impl Scenario {
             sink_failures: percent(&mut rng, 4) as u64,
             reshards: one_of(&mut rng, &[0, 4, 10]) as u64,
             long_waits: one_of(&mut rng, &[0, 5, 90]) as u64,
-            steps: rng.between(200, 800) as u64,
+            steps: match seed < FIRST_SEEDS {
+                true => rng.between(100, 380),
+                false => rng.between(200, 800),
+            } as u64,
             rng,
         })
     }

@@ -133,7 +133,7 @@ fn told(content: &Content) -> String {
             cells.collect::<Vec<_>>().join(" ")
         }
         Content::Dead(letter) => {
-            format!("{} {:?} {:?}", letter.log, letter.position, letter.reason)
+            format!("{} {:?}", letter.log, letter.reason)
         }
     }
 }

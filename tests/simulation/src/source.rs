@@ -181,9 +181,10 @@ impl Sources {
         let shard = &mut state.shards[shard];
         let position = shard.position(rng);
         let text = String::from_utf8_lossy(&bytes);
+        let (log, number) = (&shard.log, shard.records.len());
         let line = match &content {
-            Content::Event(_) => format!("{} {position:?} {text}", shard.log),
-            Content::Dead(reason) => format!("{} {position:?} {reason}: {text}", shard.log),
+            Content::Event(_) => format!("{log} #{number} {text}"),
+            Content::Dead(reason) => format!("{log} #{number} {reason}: {text}"),
         };
         shard.records.push(Record { position, arrival: now, bytes, content });
         line

@@ -10,7 +10,7 @@ use std::sync::{Mutex, PoisonError};
 use simulation::{Mutant, Run, Stats, Violation, run};
 
 /// Histories that a usual test run plays.
-const SEEDS: u64 = 300;
+const SEEDS: u64 = 500;
 
 fn number(names: [&str; 2]) -> Option<u64> {
     names.iter().find_map(|name| env::var(name).ok()).map(|text| {
@@ -57,14 +57,19 @@ fn the_same_seed_gives_the_same_history() {
     if is_asked() {
         return;
     }
+    let mut stats = Stats::default();
     for seed in 0..20 {
         let (first, second) = (run(seed, None), run(seed, None));
         let differs = first.trace.iter().zip(&second.trace).find(|(first, second)| first != second);
         assert_eq!(differs, None, "seed {seed}");
         assert_eq!(first.trace.len(), second.trace.len(), "seed {seed}");
         assert_eq!(first.violation, second.violation, "seed {seed}");
+        assert_eq!(first.stats, second.stats, "seed {seed}");
         assert!(first.trace.len() > 100, "seed {seed} did nothing");
+        stats.add(&first.stats);
     }
+    let kinds = [stats.random, stats.seeds - stats.random, stats.splits, stats.merges];
+    assert!(!kinds.contains(&0), "a kind of history was not tried: {stats}");
 }
 
 #[test]
@@ -117,4 +122,19 @@ fn a_world_that_breaks_a_promise_is_found_out() {
             None => panic!("{mutant:?} was not found out in {SEEDS} seeds"),
         }
     }
+}
+
+/// Of a random query only the batch knows what it should have given.
+#[test]
+fn a_wrong_row_of_a_random_query_is_found_out_by_the_batch() {
+    if is_asked() {
+        return;
+    }
+    let random = (0..SEEDS).map(|seed| run(seed, Some(Mutant::WrongRow)));
+    let mut random = random.filter(|run| run.stats.random > 0 && run.stats.results > 0).take(5);
+    let told = random.by_ref().all(|run| match run.violation {
+        Some(Violation::Broken(what)) => what.contains("gives other rows than a batch"),
+        _ => false,
+    });
+    assert!(told && random.next().is_none());
 }

@@ -24,7 +24,7 @@ impl World {
             };
             let (from, to) = (delivery.from, delivery.to);
             self.stats.inherited += if delivery.is_child { (to - from) as u64 } else { 0 };
-            self.trace.say(&process.name, format_args!("gets {} {from}..{to}", delivery.log));
+            self.trace.say(&process.name, format_args!("gets {} #{from}..#{to}", delivery.log));
             if self.scenario.mutant == Some(Mutant::EarlyAck) {
                 self.commit(shard, to);
             }
@@ -167,16 +167,18 @@ impl World {
     pub(super) fn ticked(&mut self, index: usize, ticked: &Ticked) -> Result<(), Violation> {
         let name = &self.advances[index].name;
         let Ticked { epoch, recovered, lost, segments, windows, late, watermark, .. } = ticked;
-        let held_by = ticked.held_by.as_ref().map(ToString::to_string);
+        let (epoch, recovered) = (or_none(*epoch), or_none(*recovered));
+        let watermark = or_none(watermark.map(|at| at.0));
+        let held_by = or_none(ticked.held_by.as_ref());
         self.trace.say(
             name,
             format_args!(
-                "ticked: epoch={epoch:?} recovered={recovered:?} lost={lost} segments={segments} \
-                 windows={windows} late={late} watermark={watermark:?} held_by={held_by:?}"
+                "ticked: epoch={epoch} recovered={recovered} lost={lost} segments={segments} \
+                 windows={windows} late={late} watermark={watermark} held_by={held_by}"
             ),
         );
         self.stats.lost_ticks += u64::from(*lost);
-        self.stats.recovered += u64::from(recovered.is_some());
+        self.stats.recovered += u64::from(ticked.recovered.is_some());
         self.stats.snapshots += u64::from(ticked.snapshot);
         self.finished = ticked.finished;
         let began = self.advances[index].began;
@@ -187,4 +189,8 @@ impl World {
         }
         Ok(())
     }
+}
+
+fn or_none(value: Option<impl std::fmt::Display>) -> String {
+    value.map_or("none".to_string(), |value| value.to_string())
 }
