@@ -4,6 +4,7 @@
 //! A pipeline is planned when it is first needed, once per test run.
 
 mod known;
+mod pool;
 mod random;
 
 use std::path::Path;
@@ -17,6 +18,7 @@ use tidemill_testkit::Rng;
 use crate::history::Violation;
 
 pub(crate) use known::{Meaning, Windows};
+pub(crate) use pool::PooledCombiner;
 pub(crate) use random::RandomQuery;
 
 /// What an event that is further ahead of its arrival becomes: a dead letter. Milliseconds.
@@ -36,11 +38,12 @@ const MANY: u64 = 1200;
 /// A pipeline, ready.
 pub(crate) struct Planned {
     pub(crate) pipeline: Pipeline,
-    pub(crate) plan: PipelinePlan,
+    plan: PipelinePlan,
     /// Queries of known meaning.
     pub(crate) known: Vec<Meaning>,
     /// Random queries. A pipeline has queries of one sort.
     pub(crate) random: Vec<RandomQuery>,
+    pool: pool::Pool,
 }
 
 /// What a pipeline file says of a query.
@@ -63,7 +66,7 @@ impl Planned {
         let pipeline = tidemill_pipeline::parse("simulated.toml", &text, Path::new("."), &|_| None)
             .map_err(|errors| wrong(&errors))?;
         let plan = tidemill_plan::plan(&pipeline).map_err(|errors| wrong(&errors))?;
-        Ok(Planned { pipeline, plan, known, random })
+        Ok(Planned { pipeline, plan, known, random, pool: pool::Pool::default() })
     }
 
     /// Names and SQL of the queries.

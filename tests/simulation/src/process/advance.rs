@@ -7,7 +7,6 @@ use tidemill_flow::advance::{Advance, AdvanceError, Settings, Ticked};
 use tidemill_flow::append::Registry;
 use tidemill_flow::emit::{Emit, Routes};
 use tidemill_flow::keys::Keys;
-use tidemill_flow::merge::State;
 use tidemill_flow::ports::Sink;
 use tidemill_flow::time::StreamTime;
 use tidemill_model::WallMs;
@@ -33,7 +32,7 @@ pub(crate) struct Ticker {
 impl Ticker {
     /// A process that just started.
     pub(crate) fn new(
-        planned: &Planned,
+        planned: &'static Planned,
         scenario: &Scenario,
         store: Arc<dyn Store>,
         sources: &Sources,
@@ -57,7 +56,7 @@ impl Ticker {
         };
         let wrong = |error: &dyn std::fmt::Display| Violation::Broken(error.to_string());
         let emit = emit(planned, scenario, outbox).map_err(|error| wrong(&error))?;
-        let open = State::new(&planned.plan).map_err(|error| wrong(&error))?;
+        let open = planned.state().map_err(|error| wrong(&error))?;
         let names = planned.pipeline.streams.keys().cloned().collect();
         let port = Arc::new(Port::new(sources, names, scenario.mutant));
         let source = Arc::clone(&port);

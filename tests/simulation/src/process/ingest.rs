@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use tidemill_flow::append::{AppendFailure, AppendSettings, Appended, Appender, Registry};
-use tidemill_flow::combine::Combiner;
 use tidemill_flow::decode::Decoder;
 use tidemill_flow::keys::Keys;
 use tidemill_model::EventMs;
@@ -13,14 +12,14 @@ use tidemill_model::store::Store;
 use super::{Port, Task};
 use crate::clock::VirtualClock;
 use crate::history::Violation;
-use crate::pipelines::{Planned, TTL_MS};
+use crate::pipelines::{Planned, PooledCombiner, TTL_MS};
 use crate::source::Delivery;
 
 /// What an ingest process keeps from delivery to delivery.
 pub(crate) struct Ingest {
     registry: Registry,
     appender: Appender,
-    combiner: Combiner,
+    combiner: PooledCombiner,
     decoders: BTreeMap<String, Decoder>,
     port: Port,
     clock: Box<dyn Fn() -> tidemill_model::WallMs + Send + Sync>,
@@ -47,7 +46,7 @@ pub(crate) enum Stopped {
 impl Ingest {
     /// A process that just started.
     pub(crate) fn new(
-        planned: &Planned,
+        planned: &'static Planned,
         store: Arc<dyn Store>,
         port: Port,
         segment_bytes_max: usize,
@@ -65,8 +64,7 @@ impl Ingest {
         Ok(Ingest {
             registry: Registry::new(Arc::clone(&store), keys.clone()),
             appender: Appender::new(store, keys, settings),
-            combiner: Combiner::new(&planned.plan)
-                .map_err(|error| Violation::Broken(error.to_string()))?,
+            combiner: planned.combiner().map_err(|error| Violation::Broken(error.to_string()))?,
             decoders,
             port,
             clock: Box::new(clock.skewed(skew_ms)),
