@@ -6,6 +6,8 @@ FLIGHTS := examples/flights
 # Histories that `make sim` plays, and the one that `make sim-one` plays.
 SEEDS ?= 2000
 SEED ?= 1
+# From this many histories on, building them optimized takes less time than they do.
+SIM_PROFILE ?= $(shell [ "$(SEEDS)" -ge 10000 ] && echo release || echo dev)
 # A folder with a pipeline.toml, and what its functions are built for: arm64 or x86_64.
 PIPELINE ?= examples/ad-campaigns
 ARCH ?= arm64
@@ -63,7 +65,7 @@ lint-infra: ## The template: cfn-lint, sam validate, and that it protects data
 	$$env/python infra/check_template_test.py
 
 sim: rust ## SEEDS random histories over a faulty store; a failure prints its seed
-	SEEDS=$(SEEDS) cargo test --locked -p simulation -- --nocapture
+	SEEDS=$(SEEDS) cargo test --locked --profile $(SIM_PROFILE) -p simulation -- --nocapture
 
 sim-one: rust ## One history, step by step: make sim-one SEED=3599
 	SEED=$(SEED) cargo test --locked -p simulation -- --nocapture

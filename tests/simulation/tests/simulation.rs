@@ -1,9 +1,11 @@
 //! Random histories, each decided by its seed.
 //!
-//! `make sim SEEDS=2000` plays more of them, `make sim-one SEED=7` plays one and prints every step.
+//! `make sim SEEDS=2000` plays more of them, from the first on or from `FROM=5000`; `make sim-one
+//! SEED=7` plays one and prints every step.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::env;
+use std::ops::Range;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
@@ -28,8 +30,12 @@ fn asked_seed() -> Option<u64> {
 }
 
 /// Plays seeds on all cores, one thread each, and answers the runs' sum; `each` may stop it.
-fn play(seeds: u64, mutant: Option<Mutant>, each: impl Fn(u64, &Run) -> bool + Sync) -> Stats {
-    let next = AtomicU64::new(0);
+fn play(
+    seeds: Range<u64>,
+    mutant: Option<Mutant>,
+    each: impl Fn(u64, &Run) -> bool + Sync,
+) -> Stats {
+    let next = AtomicU64::new(seeds.start);
     let sum = Mutex::new(Stats::default());
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
     std::thread::scope(|scope| {
@@ -37,13 +43,13 @@ fn play(seeds: u64, mutant: Option<Mutant>, each: impl Fn(u64, &Run) -> bool + S
             scope.spawn(|| {
                 loop {
                     let seed = next.fetch_add(1, Ordering::Relaxed);
-                    if seed >= seeds {
+                    if seed >= seeds.end {
                         break;
                     }
                     let run = run(seed, mutant);
                     sum.lock().unwrap_or_else(PoisonError::into_inner).add(&run.stats);
                     if !each(seed, &run) {
-                        next.store(seeds, Ordering::Relaxed);
+                        next.store(seeds.end, Ordering::Relaxed);
                     }
                 }
             });
@@ -82,11 +88,17 @@ fn every_record_counts_once_whatever_fails() {
         return;
     }
     let seeds = number(["SIM_SEEDS", "SEEDS"]).unwrap_or(SEEDS);
+    let from = number(["SIM_FROM", "FROM"]).unwrap_or(0);
     let failed = Mutex::new(Vec::new());
-    let stats = play(seeds, None, |seed, run| {
+    let played = AtomicU64::new(0);
+    let stats = play(from..from + seeds, None, |seed, run| {
         if let Some(violation) = &run.violation {
             println!("seed {seed}: {violation}\n  every step: make sim-one SEED={seed}");
             failed.lock().unwrap().push(seed);
+        }
+        let played = played.fetch_add(1, Ordering::Relaxed) + 1;
+        if played % 1000 == 0 {
+            println!("{played} of {seeds} seeds, {} failed", failed.lock().unwrap().len());
         }
         true
     });
@@ -106,7 +118,7 @@ fn a_world_that_breaks_a_promise_is_found_out() {
     }
     for mutant in Mutant::ALL {
         let (found, stopped) = (Mutex::new(None), AtomicU64::new(0));
-        play(SEEDS, Some(mutant), |seed, run| match &run.violation {
+        play(0..SEEDS, Some(mutant), |seed, run| match &run.violation {
             Some(Violation::Broken(what)) => {
                 found.lock().unwrap().get_or_insert((seed, what.clone()));
                 false
