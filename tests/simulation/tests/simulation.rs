@@ -97,7 +97,7 @@ fn every_record_counts_once_whatever_fails() {
             failed.lock().unwrap().push(seed);
         }
         let played = played.fetch_add(1, Ordering::Relaxed) + 1;
-        if played % 1000 == 0 {
+        if played.is_multiple_of(1000) {
             println!("{played} of {seeds} seeds, {} failed", failed.lock().unwrap().len());
         }
         true
