@@ -25,13 +25,15 @@ pub enum Mutant {
     WrongRow,
     /// The source says that a shard has ended though nobody registered those that continue it.
     ForgottenChildren,
+    /// A shard is registered with its first records, not when its source lists it.
+    UnlistedShards,
     /// Clocks differ by more than events may be out of order.
     WildClocks,
 }
 
 impl Mutant {
     /// All of them.
-    pub const ALL: [Mutant; 12] = [
+    pub const ALL: [Mutant; 13] = [
         Mutant::NewPositions,
         Mutant::EarlyAck,
         Mutant::LostSegment,
@@ -43,6 +45,7 @@ impl Mutant {
         Mutant::ChangedRow,
         Mutant::WrongRow,
         Mutant::ForgottenChildren,
+        Mutant::UnlistedShards,
         Mutant::WildClocks,
     ];
 }

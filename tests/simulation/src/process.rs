@@ -12,7 +12,7 @@ use std::task::{Context, Poll, Waker};
 use tidemill_model::WallMs;
 use tidemill_testkit::{Call, FaultyStore, Step};
 
-pub(crate) use advance::{Ticker, tick};
+pub(crate) use advance::{Ticker, Untickable, tick};
 pub(crate) use ingest::{Delivered, Ingest, Stopped, deliver};
 pub(crate) use port::Port;
 

@@ -19,7 +19,7 @@ mod time;
 use std::sync::Arc;
 
 use tidemill_codec::decode_checkpoint;
-use tidemill_flow::advance::{AdvanceError, Ticked};
+use tidemill_flow::advance::Ticked;
 use tidemill_flow::keys::Keys;
 use tidemill_model::{Checkpoint, Epoch, WallMs};
 use tidemill_testkit::{Fault, FaultyStore, RandomFaults, Rng};
@@ -27,7 +27,7 @@ use tidemill_testkit::{Fault, FaultyStore, RandomFaults, Rng};
 use crate::clock::VirtualClock;
 use crate::history::{Ack, History, Stats, Violation};
 use crate::pipelines::Planned;
-use crate::process::{Delivered, Ingest, Process, Ticker};
+use crate::process::{Delivered, Ingest, Process, Ticker, Untickable};
 use crate::scenario::{DELIVERY_MAX_MS, Scenario};
 use crate::sink::Outbox;
 use crate::source::Sources;
@@ -39,7 +39,7 @@ const BEGIN: WallMs = WallMs(1_767_225_600_000);
 const HOUR_MS: i64 = 3_600_000;
 
 type IngestProcess = Process<Ingest, Delivered>;
-type AdvanceProcess = Process<Ticker, Result<Ticked, AdvanceError>>;
+type AdvanceProcess = Process<Ticker, Result<Ticked, Untickable>>;
 
 /// One world.
 pub(crate) struct World {

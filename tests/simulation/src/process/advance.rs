@@ -26,6 +26,8 @@ pub(crate) struct Ticker {
     advance: Advance,
     /// It registers what is listed before each tick, so that time waits for all of it.
     port: Arc<Port>,
+    /// Whether all of that was registered once.
+    registered: bool,
     clock: Box<dyn Fn() -> WallMs + Send + Sync>,
 }
 
@@ -65,6 +67,7 @@ impl Ticker {
             registry,
             advance: Advance::new(store, keys, Box::new(open), settings, source, emit),
             port,
+            registered: false,
             clock: Box::new(clock.skewed(skew_ms)),
         })
     }
@@ -86,16 +89,36 @@ fn emit(
     Emit::new(sinks, Routes { results: results.collect(), dead_letters: "dead".to_string() })
 }
 
+/// Why there was no tick.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Untickable {
+    #[error("does not tick: {0}")]
+    Unregistered(String),
+    #[error(transparent)]
+    Advance(AdvanceError),
+}
+
+impl Untickable {
+    pub(crate) fn is_transient(&self) -> bool {
+        match self {
+            Untickable::Unregistered(_) => true,
+            Untickable::Advance(error) => error.is_transient(),
+        }
+    }
+}
+
 /// The task of one tick. `nonce` is one that no other tick has.
-pub(crate) fn tick(
-    mut ticker: Ticker,
-    nonce: String,
-) -> Task<Ticker, Result<Ticked, AdvanceError>> {
+pub(crate) fn tick(mut ticker: Ticker, nonce: String) -> Task<Ticker, Result<Ticked, Untickable>> {
     Box::pin(async move {
-        // That this fails does not stop ticks.
-        let _ = ticker.port.register(&ticker.registry, (ticker.clock)()).await;
+        // As the function does: once all was registered, that this fails does not stop ticks.
+        let registered = ticker.port.register(&ticker.registry, (ticker.clock)()).await;
+        match registered {
+            Ok(()) => ticker.registered = true,
+            Err(_) if ticker.registered => {}
+            Err(error) => return (ticker, Err(Untickable::Unregistered(error))),
+        }
         let now = (ticker.clock)();
         let ticked = ticker.advance.tick(now, &nonce).await;
-        (ticker, ticked)
+        (ticker, ticked.map_err(Untickable::Advance))
     })
 }

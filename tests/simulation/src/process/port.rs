@@ -145,8 +145,11 @@ impl Port {
         let known = self.known();
         let shards = known.listings.get(stream).map_or(&[][..], |aged| &aged.listing.shards);
         let is_new = |shard: &&Listed| {
-            let forgotten =
-                self.mutant == Some(Mutant::ForgottenChildren) && !shard.parents.is_empty();
+            let forgotten = match self.mutant {
+                Some(Mutant::ForgottenChildren) => !shard.parents.is_empty(),
+                Some(Mutant::UnlistedShards) => true,
+                _ => false,
+            };
             !known.registered.contains(&shard.log) && !forgotten
         };
         shards.iter().filter(is_new).cloned().collect()
