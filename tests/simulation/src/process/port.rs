@@ -217,9 +217,12 @@ impl Known {
         children.all(|child| self.registered.contains(&child.log))
     }
 
-    /// Whether a shard has children, and all are registered.
+    /// Whether a shard's children are all listed, both of a split or the one of a merge, and all
+    /// are registered.
     fn has_children(&self, log: &LogId) -> bool {
-        self.knows_children(log) && self.shards(log).any(|shard| shard.parents.contains(log))
+        let children = || self.shards(log).filter(|shard| shard.parents.contains(log));
+        let are_all = children().count() > 1 || children().any(|child| child.parents.len() > 1);
+        are_all && self.knows_children(log)
     }
 }
 
