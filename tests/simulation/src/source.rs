@@ -85,12 +85,7 @@ pub(crate) struct Delivery {
 }
 
 impl Sources {
-    pub(crate) fn new(
-        scenario: &Scenario,
-        streams: &[&str],
-        now: WallMs,
-        rng: &mut Rng,
-    ) -> Sources {
+    pub(crate) fn new(scenario: &Scenario, streams: &[&str], rng: &mut Rng) -> Sources {
         let mut shards = Vec::new();
         let mut kinesis = BTreeSet::new();
         for stream in streams {
@@ -105,7 +100,7 @@ impl Sources {
                     true => vec![LogId::new(*stream, format!("before-{number}"))],
                     false => Vec::new(),
                 };
-                let mut shard = Shard::new(log, parents, now, sequences, rng);
+                let mut shard = Shard::new(log, parents, WallMs(0), sequences, rng);
                 if rng.chance(30) {
                     shard.start = shard.position(rng);
                 }

@@ -73,7 +73,7 @@ impl World {
         let clock = VirtualClock::new(BEGIN);
         let trace = Trace::new(clock.clone());
         let streams: Vec<&str> = planned.pipeline.streams.keys().map(String::as_str).collect();
-        let sources = Sources::new(&scenario, &streams, clock.now(), &mut rng);
+        let sources = Sources::new(&scenario, &streams, &mut rng);
         let (failures, mutant) = (scenario.sink_failures, scenario.mutant);
         let outbox = Outbox::new(trace.clone(), failures, mutant, rng.fork());
         let recorder =
