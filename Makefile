@@ -3,7 +3,7 @@
 SHELL := /bin/bash
 
 FLIGHTS := examples/flights
-# Histories that `make sim` plays, and the one that `make sim-one` plays.
+# Histories that `make sim` plays, from the first on or from FROM, and the one that `make sim-one` plays.
 SEEDS ?= 2000
 SEED ?= 1
 # From this many histories on, building them optimized takes less time than they do.
