@@ -8,6 +8,10 @@ SEEDS ?= 2000
 SEED ?= 1
 # From this many histories on, building them optimized takes less time than they do.
 SIM_PROFILE ?= $(shell [ "$(SEEDS)" -ge 10000 ] && echo release || echo dev)
+# How long each test of `make chaos` makes trouble, and how often one run is killed there. SEED decides
+# when.
+MINUTES ?= 3
+KILLS ?= 200
 # A folder with a pipeline.toml, and what its functions are built for: arm64 or x86_64.
 PIPELINE ?= examples/ad-campaigns
 ARCH ?= arm64
@@ -70,6 +74,10 @@ sim: rust ## SEEDS random histories over a faulty store; a failure prints its se
 sim-one: rust ## One history, step by step: make sim-one SEED=3599
 	SEED=$(SEED) cargo test --locked -p simulation -- --nocapture
 
+chaos: emulators binaries ## Real processes, killed, cut off, out of disk, for MINUTES each; KILLS of one run
+	MINUTES=$(MINUTES) KILLS=$(KILLS) SEED=$(SEED) cargo test --workspace --features $(FEATURES) --locked \
+	  --test end_to_end --test cli -- chaos:: disk_full:: killed_at_random --nocapture --test-threads 1
+
 model: rust ## Every state of the protocol's model, counted: exactly once, whatever happens
 	cargo run --quiet --locked -p model
 
@@ -113,5 +121,5 @@ rust:
 	@command -v cargo >/dev/null || { echo "a Rust toolchain is needed: https://rustup.rs" >&2; exit 1; }
 	@command -v cc >/dev/null || { echo "a C compiler is needed (zstd): apt install build-essential, or xcode-select --install" >&2; exit 1; }
 
-.PHONY: help demo demo-kill clean-demo test check fmt fmt-check lint lint-infra sim sim-one model bench \
+.PHONY: help demo demo-kill clean-demo test check fmt fmt-check lint lint-infra sim sim-one chaos model bench \
   bench-aws build-lambda deploy local-up local-down local-demo test-localstack binaries tidemill emulators rust

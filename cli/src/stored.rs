@@ -6,7 +6,7 @@ use tidemill_codec::decode_checkpoint;
 use tidemill_embedded::store::RedbStore;
 use tidemill_flow::keys::Keys;
 use tidemill_model::Checkpoint;
-use tidemill_model::store::{Item, Limits, Put, Store};
+use tidemill_model::store::{Item, Limits, Put, Store, StoreError};
 
 use crate::problem::Problem;
 
@@ -15,7 +15,7 @@ pub(crate) async fn newest_checkpoint(
     store: &dyn Store,
     keys: &Keys,
 ) -> Result<Option<Checkpoint>, Report> {
-    let Some(row) = store.last(&keys.checkpoint()).await.map_err(Problem::plain)? else {
+    let Some(row) = store.last(&keys.checkpoint()).await.map_err(of_store)? else {
         return Ok(None);
     };
     let checkpoint = decode_checkpoint(&row.item.bytes).map_err(|error| {
@@ -46,11 +46,15 @@ pub(crate) async fn input_identity(
 async fn first(store: &RedbStore, sk: &str, candidate: &str) -> Result<String, Report> {
     let pk = format!("{}/run", store.pipeline());
     let item = Item { bytes: candidate.as_bytes().to_vec(), expires_at: None };
-    if store.put_new(&pk, sk, item).await.map_err(Problem::plain)? == Put::Created {
+    if store.put_new(&pk, sk, item).await.map_err(of_store)? == Put::Created {
         return Ok(candidate.to_string());
     }
     let rows = store.range(&pk, sk, Limits { items: 1, bytes: usize::MAX }).await;
-    let found = rows.map_err(Problem::plain)?.into_iter().find(|row| row.sk == sk);
+    let found = rows.map_err(of_store)?.into_iter().find(|row| row.sk == sk);
     let text = found.and_then(|row| String::from_utf8(row.item.bytes).ok());
     text.ok_or_else(|| Problem::plain(format!("the store is damaged: {pk} {sk}")).into())
+}
+
+fn of_store(error: StoreError) -> Problem {
+    Problem::of_store(&error)
 }

@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use miette::Report;
 use tidemill_flow::advance::{Advance, AdvanceError, Settings, Ticked};
-use tidemill_model::store::StoreError;
 use tidemill_pipeline::Pipeline;
 
 use super::ingest::Shared;
@@ -76,17 +75,8 @@ pub(crate) async fn tick(
 
 fn explain(error: AdvanceError) -> Problem {
     match &error {
-        AdvanceError::Sink(_) => Problem::new(
-            error,
-            "mend the output, then run the same command again: no result is lost",
-        ),
-        AdvanceError::Store(StoreError::Refused { .. } | StoreError::Unknown { .. }) => {
-            Problem::new(
-                error,
-                "see that the store's disk has room and can be written, then run the same command \
-                 again: nothing is lost",
-            )
-        }
+        AdvanceError::Sink(_) => Problem::of_output(error),
+        AdvanceError::Store(error) => Problem::of_store(error),
         _ => Problem::plain(error),
     }
 }

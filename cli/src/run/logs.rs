@@ -6,7 +6,7 @@
 use std::num::NonZeroUsize;
 
 use miette::Report;
-use tidemill_flow::append::Registry;
+use tidemill_flow::append::{Registry, RegistryError};
 use tidemill_model::{LogEntry, LogId, Position};
 
 use crate::clock;
@@ -24,7 +24,7 @@ pub(crate) struct Logs {
 impl Logs {
     /// As many logs per stream as the store has, else as are `wanted`.
     pub(crate) async fn of(registry: &Registry, wanted: Option<u16>) -> Result<Logs, Report> {
-        let known = registry.all().await.map_err(Problem::plain)?;
+        let known = registry.all().await.map_err(of_registry)?;
         let stored = known.iter().find_map(|entry| shards_of(&entry.log));
         let wanted = wanted.map(usize::from).and_then(NonZeroUsize::new);
         if let (Some(stored), Some(wanted)) = (stored, wanted)
@@ -52,7 +52,7 @@ impl Logs {
                 start: Position::START,
                 identity: String::new(),
             };
-            registry.ensure(&entry).await.map_err(Problem::plain)?;
+            registry.ensure(&entry).await.map_err(of_registry)?;
         }
         Ok(())
     }
@@ -65,6 +65,13 @@ impl Logs {
     /// The log of one shard of a stream.
     pub(crate) fn log(self, stream: &str, shard: usize) -> LogId {
         LogId::new(stream, format!("{shard}-of-{}", self.shards))
+    }
+}
+
+fn of_registry(error: RegistryError) -> Problem {
+    match error {
+        RegistryError::Store(error) => Problem::of_store(&error),
+        error => Problem::plain(error),
     }
 }
 

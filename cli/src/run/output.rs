@@ -72,7 +72,7 @@ impl Output {
     /// Makes the files that only appear at the end of a run. Answers where the results are.
     pub(crate) async fn finish(&self) -> Result<Option<String>, Report> {
         let Some((dir, sink)) = &self.folder else { return Ok(None) };
-        let written = sink.lock().await.finish().map_err(Problem::plain)?;
+        let written = sink.lock().await.finish().map_err(Problem::of_output)?;
         let names: Vec<_> = written.iter().filter_map(|path| path.file_name()?.to_str()).collect();
         Ok(Some(format!("{}: {}", dir.display(), names.join(", "))))
     }

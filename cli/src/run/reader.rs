@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use miette::Report;
 use tidemill_embedded::input::{Input, InputPath, InputSpec, Next};
-use tidemill_flow::append::Appender;
+use tidemill_flow::append::{AppendFailure, Appender, RetryCause};
 use tidemill_flow::decode::{Decoder, RawBatch};
 use tidemill_model::Position;
 use tidemill_pipeline::{Format, Pipeline, Stream};
@@ -158,7 +158,11 @@ impl Reader {
         let mut after: Vec<Position> = Vec::new();
         for shard in 0..logs.shards().get() {
             let log = logs.log(self.stream(), shard);
-            after.push(appender.tail(&log, &clock::now).await.map_err(Problem::plain)?);
+            let tail = appender.tail(&log, &clock::now).await;
+            after.push(tail.map_err(|error| match &error.failure {
+                AppendFailure::Retry(RetryCause::Store(error)) => Problem::of_store(error),
+                _ => Problem::plain(error),
+            })?);
         }
         Ok(self.input.resume_after(&after).map_err(Problem::plain)?)
     }

@@ -77,7 +77,7 @@ pub(crate) fn open(
         (None, None) => return Err(Problem::plain("no place for the state").into()),
     };
     let store = RedbStore::open(&path, &pipeline.name).map_err(Problem::plain)?;
-    store.sweep(clock::now()).map_err(Problem::plain)?;
+    store.sweep(clock::now()).map_err(|error| Problem::of_store(&error))?;
     // On Unix an open file needs no name, and one without a name is gone even after kill -9.
     let _temporary = if cfg!(unix) { None } else { temporary.map(Arc::new) };
     Ok(Opened { store: Arc::new(store), kept, _temporary })

@@ -3,6 +3,8 @@
 use std::path::Path;
 use std::time::Duration;
 
+use tidemill_testkit::Rng;
+
 use crate::workspace::Workspace;
 
 /// Arguments of a run of the example in `folder`.
@@ -53,12 +55,9 @@ fn a_year_of_flights_has_the_known_answers_however_often_it_is_killed() {
 
     let killed = run("killed");
     let killed: Vec<&str> = killed.iter().map(String::as_str).collect();
-    for n in 0..10u64 {
-        let mut child = workspace.start(&killed);
-        std::thread::sleep(Duration::from_millis(300 + n * 331 % 1000));
-        child.kill().unwrap();
-        child.wait().unwrap();
-    }
+    let longest = Duration::from_millis(1_300);
+    let kills = workspace.kill(&killed, longest, 10, &mut Rng::new(1));
+    assert!(kills > 0, "it was done before it could be killed");
     workspace.tidemill(&killed).succeeded();
     for (query, _) in ROWS {
         assert_eq!(

@@ -3,6 +3,7 @@
 
 mod bad_input;
 mod commands;
+mod disk_full;
 mod flights;
 mod formats;
 #[cfg(feature = "aws")]

@@ -2,9 +2,11 @@
 
 use std::io::Write;
 use std::process::{Command, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use crate::workspace::{Ran, Workspace, events, expected, json_lines};
+use tidemill_testkit::Rng;
+
+use crate::workspace::{Ran, Workspace, events, expected, json_lines, number};
 
 const EVENTS: usize = 150_000;
 const RUN: [&str; 9] = [
@@ -26,28 +28,49 @@ fn workspace() -> (Workspace, Vec<String>) {
     (workspace, expected(&events))
 }
 
+/// The run with its results and its state in `folder`.
+fn run_into(folder: &str) -> [&str; 9] {
+    let mut run = RUN;
+    run[7] = folder;
+    run
+}
+
+/// Each kill hits a run in the middle: when one is done before its end comes, another begins anew.
+/// `KILLS` says how many, `SEED` when.
 #[test]
+#[expect(clippy::disallowed_methods, reason = "a run's length decides when it may be killed")]
 fn killed_at_random_moments_the_results_are_those_of_one_run() {
+    let (kills, seed) = (number("KILLS", 12), number("SEED", 1));
     let (workspace, expected) = workspace();
-    let mut killed = 0;
-    for n in 0..12u64 {
-        let mut child = workspace.start(&RUN);
-        std::thread::sleep(Duration::from_millis(40 + n * 53 % 400));
-        if child.try_wait().unwrap().is_none() {
-            killed += 1;
-        }
-        child.kill().unwrap();
-        child.wait().unwrap();
+    let begun = Instant::now();
+    workspace.tidemill(&run_into("whole")).succeeded();
+    let longest = begun.elapsed().mul_f64(0.6);
+    let whole = workspace.results("whole", "per_key");
+    assert_eq!(whole, expected);
+
+    let mut rng = Rng::new(seed);
+    let (mut killed, mut runs) = (0, 0);
+    while killed < kills {
+        runs += 1;
+        let folder = format!("killed-{runs}");
+        let run = run_into(&folder);
+        killed += workspace.kill(&run, longest, kills - killed, &mut rng);
+        let ran = workspace.tidemill(&run).succeeded();
+        let found = workspace.results(&folder, "per_key");
+        assert!(found == whole, "{folder}, seed {seed}: {} rows, not {}", found.len(), whole.len());
+        assert_eq!((ran.summary("late"), workspace.dead_letters(&folder).len()), (0, 0));
+        // Once more: everything is there already.
+        let ran = workspace.tidemill(&run).succeeded();
+        assert_eq!((ran.summary("records"), ran.summary("results")), (0, 0));
+        assert!(ran.stderr.contains("150,000 with earlier runs"), "{}", ran.stderr);
+        assert!(workspace.results(&folder, "per_key") == whole);
+        std::fs::remove_dir_all(workspace.path(&folder)).unwrap();
     }
-    assert!(killed > 0, "every run was over before it could be killed");
-    let ran = workspace.tidemill(&RUN).succeeded();
-    assert_eq!(workspace.results("out", "per_key"), expected);
-    assert_eq!(ran.summary("late"), 0);
-    // Once more: everything is there already.
-    let ran = workspace.tidemill(&RUN).succeeded();
-    assert_eq!((ran.summary("records"), ran.summary("results")), (0, 0));
-    assert!(ran.stderr.contains("150,000 with earlier runs"), "{}", ran.stderr);
-    assert_eq!(workspace.results("out", "per_key"), expected);
+    println!(
+        "\nchaos: tidemill run, seed {seed}: killed {killed} times, {runs} runs of {EVENTS} records, \
+         {} results the same each time",
+        whole.len()
+    );
 }
 
 fn interrupt(child: &std::process::Child) {

@@ -8,6 +8,9 @@ use std::process::{Child, Command, Output, Stdio};
 use std::time::Duration;
 
 use tempfile::TempDir;
+use tidemill_testkit::Rng;
+
+const TIDEMILL: &str = env!("CARGO_BIN_EXE_tidemill");
 
 pub(crate) const PIPELINE: &str = r#"
 name = "test"
@@ -112,8 +115,23 @@ impl Workspace {
     }
 
     pub(crate) fn command(&self, args: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_tidemill"));
-        command.args(args).current_dir(self.dir.path()).stdin(Stdio::null());
+        let mut command = Command::new(TIDEMILL);
+        command.args(args);
+        self.here(command)
+    }
+
+    /// The program with files of so many bytes at most, about: what it writes beyond that fails, as on
+    /// a full disk.
+    pub(crate) fn command_with_room(&self, bytes: u64, args: &[&str]) -> Command {
+        // Blocks of 512 bytes, as POSIX has it. The signal would end the process before the error.
+        let limited = "trap '' XFSZ; ulimit -f \"$0\"; exec \"$@\"";
+        let mut command = Command::new("sh");
+        command.args(["-c", limited, &(bytes / 512).to_string(), TIDEMILL]).args(args);
+        self.here(command)
+    }
+
+    fn here(&self, mut command: Command) -> Command {
+        command.current_dir(self.dir.path()).stdin(Stdio::null());
         command.env_remove("RUST_BACKTRACE").env("NO_COLOR", "1");
         command
     }
@@ -126,6 +144,24 @@ impl Workspace {
     pub(crate) fn start(&self, args: &[&str]) -> Child {
         let mut command = self.command(args);
         command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
+    }
+
+    /// Runs the program again and again, each time ended by `kill -9` at a moment that `rng` draws,
+    /// `longest` after its start at the latest; `times` times, or until it is done before its end
+    /// comes. Answers how often it was killed.
+    #[track_caller]
+    pub(crate) fn kill(&self, args: &[&str], longest: Duration, times: u64, rng: &mut Rng) -> u64 {
+        for killed in 0..times {
+            let mut child = self.start(args);
+            std::thread::sleep(longest.mul_f64(rng.below(1_000_000) as f64 / 1e6));
+            if child.try_wait().unwrap().is_some() {
+                Ran::of(child.wait_with_output().unwrap()).succeeded();
+                return killed;
+            }
+            child.kill().unwrap();
+            child.wait().unwrap();
+        }
+        times
     }
 
     /// Waits until a file is there.
@@ -148,6 +184,14 @@ impl Workspace {
     pub(crate) fn dead_letters(&self, dir: &str) -> Vec<serde_json::Value> {
         let lines = sorted_lines(&self.path(dir).join("dead_letters.jsonl"));
         lines.iter().map(|line| serde_json::from_str(line).unwrap()).collect()
+    }
+}
+
+/// The whole number that an environment variable holds, or `default` without it.
+pub(crate) fn number(variable: &str, default: u64) -> u64 {
+    match std::env::var(variable) {
+        Ok(text) => text.parse().unwrap_or_else(|_| panic!("{variable} is `{text}`: no number")),
+        Err(_) => default,
     }
 }
 

@@ -11,6 +11,7 @@
 //!
 //! Not here: the contract (`tidemill_model::store`), what the items mean (`flow`).
 
+mod file;
 mod layout;
 mod open;
 mod writer;
@@ -24,6 +25,7 @@ use tidemill_model::{
     store::{Item, Limits, Put, Row, Store, StoreError},
 };
 
+use file::Failures;
 pub use open::OpenError;
 use writer::{Change, Writer};
 
@@ -33,6 +35,7 @@ const CACHE_BYTES: usize = 32 * 1024 * 1024;
 /// A store in a file.
 pub struct RedbStore {
     access: Access,
+    failures: Failures,
     pipeline: String,
 }
 
@@ -50,9 +53,10 @@ impl RedbStore {
     ///
     /// Reads the whole file to verify it.
     pub fn open(path: &Path, pipeline: &str) -> Result<RedbStore, OpenError> {
-        let database = open::to_write(path, pipeline)?;
-        let access = Access::Write(Writer::new(database));
-        Ok(RedbStore { access, pipeline: pipeline.to_string() })
+        let failures = Failures::of(path);
+        let database = open::to_write(path, pipeline, &failures)?;
+        let access = Access::Write(Writer::new(database, failures.clone()));
+        Ok(RedbStore { access, failures, pipeline: pipeline.to_string() })
     }
 
     /// Opens the store in the file `path` to read it, whichever pipeline it belongs to. Fails
@@ -60,8 +64,9 @@ impl RedbStore {
     ///
     /// Reads the whole file to verify it, unless this user cannot write it: then it is trusted.
     pub fn open_read_only(path: &Path) -> Result<RedbStore, OpenError> {
-        let (access, pipeline) = open::to_read(path)?;
-        Ok(RedbStore { access, pipeline })
+        let failures = Failures::of(path);
+        let (access, pipeline) = open::to_read(path, &failures)?;
+        Ok(RedbStore { access, failures, pipeline })
     }
 
     /// The pipeline that the store belongs to.
@@ -83,45 +88,21 @@ impl RedbStore {
         }
     }
 
-    fn begin_read(&self) -> Result<ReadTransaction, StoreError> {
-        match &self.access {
-            Access::Write(writer) => writer.database().begin_read(),
-            Access::Verified(database) => database.begin_read(),
-            Access::Unverified(database) => database.begin_read(),
-        }
-        .map_err(not_done)
-    }
-}
-
-/// The error of an operation that changed nothing.
-fn not_done(error: impl Into<redb::Error>) -> StoreError {
-    match error.into() {
-        redb::Error::Corrupted(reason) => StoreError::Damaged { reason },
-        error => StoreError::Refused { reason: error.to_string() },
-    }
-}
-
-fn row_of(pk: &str, key: &[u8], value: &[u8]) -> Result<Row, StoreError> {
-    let row = layout::sk_of(pk, key).zip(layout::item_of(value)).map(|(sk, item)| Row { sk, item });
-    row.ok_or_else(|| StoreError::Damaged {
-        reason: format!("an item of `{pk}` is not of this store's layout"),
-    })
-}
-
-#[async_trait]
-impl Store for RedbStore {
-    async fn put_new(&self, pk: &str, sk: &str, item: Item) -> Result<Put, StoreError> {
-        self.writer()?.submit(Change::Put { key: layout::key(pk, sk), item })
+    fn begin_read(&self) -> Result<ReadTransaction, redb::Error> {
+        Ok(match &self.access {
+            Access::Write(writer) => writer.database().begin_read()?,
+            Access::Verified(database) => database.begin_read()?,
+            Access::Unverified(database) => database.begin_read()?,
+        })
     }
 
-    async fn range(&self, pk: &str, from_sk: &str, limits: Limits) -> Result<Vec<Row>, StoreError> {
-        let transaction = self.begin_read()?;
-        let items = transaction.open_table(layout::ITEMS).map_err(not_done)?;
+    fn read_range(&self, pk: &str, from_sk: &str, limits: Limits) -> Result<Vec<Row>, redb::Error> {
+        let items = self.begin_read()?.open_table(layout::ITEMS)?;
         let (from, end) = (layout::key(pk, from_sk), layout::end_of(pk));
         let mut rows = Vec::new();
         let mut bytes = 0usize;
-        for entry in items.range::<&[u8]>(&from[..]..&end[..]).map_err(not_done)? {
-            let (key, value) = entry.map_err(not_done)?;
+        for entry in items.range::<&[u8]>(&from[..]..&end[..])? {
+            let (key, value) = entry?;
             let row = row_of(pk, key.value(), value.value())?;
             bytes = bytes.saturating_add(row.item.bytes.len());
             rows.push(row);
@@ -132,13 +113,34 @@ impl Store for RedbStore {
         Ok(rows)
     }
 
-    async fn last(&self, pk: &str) -> Result<Option<Row>, StoreError> {
-        let transaction = self.begin_read()?;
-        let items = transaction.open_table(layout::ITEMS).map_err(not_done)?;
+    fn read_last(&self, pk: &str) -> Result<Option<Row>, redb::Error> {
+        let items = self.begin_read()?.open_table(layout::ITEMS)?;
         let (from, end) = (layout::key(pk, ""), layout::end_of(pk));
-        let last = items.range::<&[u8]>(&from[..]..&end[..]).map_err(not_done)?.next_back();
-        let Some((key, value)) = last.transpose().map_err(not_done)? else { return Ok(None) };
+        let last = items.range::<&[u8]>(&from[..]..&end[..])?.next_back();
+        let Some((key, value)) = last.transpose()? else { return Ok(None) };
         row_of(pk, key.value(), value.value()).map(Some)
+    }
+}
+
+fn row_of(pk: &str, key: &[u8], value: &[u8]) -> Result<Row, redb::Error> {
+    let row = layout::sk_of(pk, key).zip(layout::item_of(value)).map(|(sk, item)| Row { sk, item });
+    row.ok_or_else(|| {
+        redb::Error::Corrupted(format!("an item of `{pk}` is not of this store's layout"))
+    })
+}
+
+#[async_trait]
+impl Store for RedbStore {
+    async fn put_new(&self, pk: &str, sk: &str, item: Item) -> Result<Put, StoreError> {
+        self.writer()?.submit(Change::Put { key: layout::key(pk, sk), item })
+    }
+
+    async fn range(&self, pk: &str, from_sk: &str, limits: Limits) -> Result<Vec<Row>, StoreError> {
+        self.read_range(pk, from_sk, limits).map_err(|error| self.failures.not_done(error))
+    }
+
+    async fn last(&self, pk: &str) -> Result<Option<Row>, StoreError> {
+        self.read_last(pk).map_err(|error| self.failures.not_done(error))
     }
 
     async fn expire(&self, pk: &str, sk: &str, at: WallMs) -> Result<(), StoreError> {

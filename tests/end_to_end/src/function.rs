@@ -9,18 +9,19 @@
 //! - An error that the handler answers leaves the process warm.
 //!
 //! # Beyond AWS
-//! [`Function::kill_often`] ends processes by `kill -9`, some in the middle of an invocation, at
-//! moments that a seed decides.
+//! [`Function::kill_often`] and [`Function::kill_one`] end processes by `kill -9`, some in the middle
+//! of an invocation or of a start, as a seed decides.
 //!
 //! Not here: who invokes ([`crate::mapping`], [`crate::world`]).
 
+mod killing;
 mod process;
 
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, Weak};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
@@ -28,8 +29,10 @@ use tidemill_testkit::Rng;
 
 use crate::clock::wall_ms;
 use crate::logs::Logs;
-use crate::runtime_api::{Answered, Invocation, RuntimeApi, Seen};
-use process::Process;
+use crate::runtime_api::{Answered, Invocation, Seen, Stage};
+use killing::Killing;
+pub use killing::Kills;
+use process::{Handle, Process};
 
 /// How long a process may take to start. AWS gives ten seconds; a build without optimization on a
 /// machine that runs many tests at once gets more.
@@ -48,6 +51,9 @@ pub struct FunctionSettings {
     pub env: BTreeMap<String, String>,
     /// How long an invocation may take.
     pub timeout: Duration,
+    /// How much longer than that it may take before it is killed; nothing, on AWS. For tests of what
+    /// a process does by itself before its time is up, on a machine that may be too busy for that.
+    pub patience: Duration,
 }
 
 /// A deployed function.
@@ -55,15 +61,15 @@ pub struct Function {
     settings: FunctionSettings,
     logs: Logs,
     idle: Mutex<Vec<Process>>,
-    /// The Runtime APIs of all processes, as far as they live.
-    apis: Mutex<Vec<Weak<RuntimeApi>>>,
+    /// Its processes, as far as they live.
+    processes: Mutex<Vec<Handle>>,
     killing: Mutex<Option<Killing>>,
+    kills: Mutex<Kills>,
     /// Whether [`Function::fail_invocations`] is on.
     is_down: AtomicBool,
     started: AtomicU32,
     invoked: AtomicU64,
-    killed_busy: AtomicU64,
-    killed_idle: AtomicU64,
+    failed: AtomicU64,
 }
 
 /// Why an invocation failed.
@@ -116,15 +122,6 @@ impl Invoke for Function {
     }
 }
 
-/// How often processes are killed.
-struct Killing {
-    rng: Rng,
-    /// Of 100 invocations, how many are killed while they run or right after.
-    percent: u64,
-    /// Kills that are left.
-    left: u64,
-}
-
 impl Function {
     /// Deploys a function. No process is started before the first invocation.
     pub fn deploy(settings: FunctionSettings) -> Function {
@@ -132,13 +129,13 @@ impl Function {
             logs: Logs::new(&settings.name),
             settings,
             idle: Mutex::default(),
-            apis: Mutex::default(),
+            processes: Mutex::default(),
             killing: Mutex::default(),
+            kills: Mutex::default(),
             is_down: AtomicBool::new(false),
             started: AtomicU32::new(0),
             invoked: AtomicU64::new(0),
-            killed_busy: AtomicU64::new(0),
-            killed_idle: AtomicU64::new(0),
+            failed: AtomicU64::new(0),
         }
     }
 
@@ -152,6 +149,12 @@ impl Function {
         if self.is_down.load(Ordering::SeqCst) {
             return Err(Failure::Throttled);
         }
+        let answer = self.invoke_process(event);
+        self.failed.fetch_add(u64::from(answer.is_err()), Ordering::SeqCst);
+        answer
+    }
+
+    fn invoke_process(&self, event: &Value) -> Result<Value, Failure> {
         let number = self.invoked.fetch_add(1, Ordering::SeqCst);
         let mut process = match self.idle.lock().expect("no panic while held").pop() {
             Some(process) => process,
@@ -166,16 +169,16 @@ impl Function {
         process.api.offer(Invocation { id, deadline_ms, payload });
 
         let kill_after = self.kill_after();
+        let longest = timeout + self.settings.patience;
         let mut seen =
-            process.api.wait_answer(started + kill_after.unwrap_or(timeout).min(timeout));
+            process.api.wait_answer(started + kill_after.unwrap_or(longest).min(longest));
         if seen == Seen::Nothing {
             if kill_after.is_none() {
                 self.logs.note(process.number, "(killed: timed out)");
                 process.kill();
                 return Err(Failure::TimedOut);
             }
-            self.killed_busy.fetch_add(1, Ordering::SeqCst);
-            self.logs.note(process.number, "(killed while it ran)");
+            self.count_kill(process.number, Stage::Running);
             process.kill();
             // An answer that was sent before the end has been heard: it counts.
             seen = process.api.wait_answer(Instant::now());
@@ -183,8 +186,7 @@ impl Function {
         match seen {
             Seen::Answered(answered) => {
                 if kill_after.is_some() && process.is_alive() {
-                    self.killed_idle.fetch_add(1, Ordering::SeqCst);
-                    self.logs.note(process.number, "(killed after it answered)");
+                    self.count_kill(process.number, Stage::Idle);
                     process.kill();
                 } else if process.is_alive() {
                     process.api.wait_parked(Instant::now() + PARK_TIMEOUT);
@@ -205,10 +207,10 @@ impl Function {
     fn start(&self) -> Result<Process, Failure> {
         let number = self.started.fetch_add(1, Ordering::SeqCst);
         let process = Process::start(&self.settings, number, &self.logs);
-        let mut apis = self.apis.lock().expect("no panic while held");
-        apis.retain(|api| api.strong_count() > 0);
-        apis.push(Arc::downgrade(&process.api));
-        drop(apis);
+        let mut processes = self.processes.lock().expect("no panic while held");
+        processes.retain(Handle::is_alive);
+        processes.push(process.handle());
+        drop(processes);
         match process.api.wait_ready(Instant::now() + INIT_TIMEOUT) {
             Some(Seen::Nothing) => Ok(process),
             Some(Seen::InitError(error)) => Err(Failure::Init { message: message_of(&error) }),
@@ -227,10 +229,7 @@ impl Function {
 
     /// Ends all its processes now, those that run too: their invocations fail.
     pub fn abort(&self) {
-        let apis = self.apis.lock().expect("no panic while held").clone();
-        for api in apis.iter().filter_map(Weak::upgrade) {
-            api.ended("aborted by the test".to_string());
-        }
+        self.processes.lock().expect("no panic while held").iter().for_each(Handle::give_up);
         self.cool_down();
     }
 
@@ -241,14 +240,43 @@ impl Function {
         *self.killing.lock().expect("no panic while held") = Some(killing);
     }
 
-    /// Processes killed while an invocation ran, and after one.
-    pub fn kills(&self) -> (u64, u64) {
-        (self.killed_busy.load(Ordering::SeqCst), self.killed_idle.load(Ordering::SeqCst))
+    /// `kill -9` of one of its processes, whichever `rng` draws, whatever it does. Of those that still
+    /// start most are spared: else nothing would ever run on a slow machine. Answers whether one was
+    /// killed.
+    pub fn kill_one(&self, rng: &mut Rng) -> bool {
+        let mut processes = self.processes.lock().expect("no panic while held");
+        processes.retain(Handle::is_alive);
+        if processes.is_empty() {
+            return false;
+        }
+        let drawn = rng.index(processes.len());
+        match processes[drawn].stage() {
+            None => return false,
+            Some(Stage::Starting) if rng.chance(80) => return false,
+            Some(stage) => self.count_kill(processes[drawn].number, stage),
+        }
+        processes.swap_remove(drawn).kill();
+        true
+    }
+
+    /// Processes killed so far.
+    pub fn kills(&self) -> Kills {
+        *self.kills.lock().expect("no panic while held")
+    }
+
+    fn count_kill(&self, number: u32, stage: Stage) {
+        self.kills.lock().expect("no panic while held").count(stage);
+        self.logs.note(number, &format!("(killed: {stage:?})"));
     }
 
     /// Processes started and invocations begun.
     pub fn counts(&self) -> (u32, u64) {
         (self.started.load(Ordering::SeqCst), self.invoked.load(Ordering::SeqCst))
+    }
+
+    /// Invocations that ended without an answer, or with an error.
+    pub fn failed(&self) -> u64 {
+        self.failed.load(Ordering::SeqCst)
     }
 
     /// Makes every invocation fail without reaching the function, or lets them through again.
@@ -259,14 +287,7 @@ impl Function {
     /// When to kill the process of the invocation that begins now; `None`: not.
     fn kill_after(&self) -> Option<Duration> {
         let mut killing = self.killing.lock().expect("no panic while held");
-        let killing = killing.as_mut().filter(|killing| killing.left > 0)?;
-        if !killing.rng.chance(killing.percent) {
-            return None;
-        }
-        killing.left -= 1;
-        // Most invocations take some milliseconds, the first of a process and a tick longer.
-        let longest = *killing.rng.pick(&[2_000, 10_000, 50_000, 400_000]).unwrap_or(&0);
-        Some(Duration::from_micros(killing.rng.below(longest)))
+        killing.as_mut().and_then(Killing::draw)
     }
 }
 

@@ -13,7 +13,7 @@ pub use server::{Answer, Server};
 
 #[cfg(test)]
 mod tests {
-    use std::io::{BufReader, Read, Write};
+    use std::io::{BufReader, ErrorKind, Read, Write};
     use std::net::TcpStream;
     use std::time::Duration;
 
@@ -24,6 +24,8 @@ mod tests {
             "/hang-up" => Answer::HangUp,
             "/reset" => Answer::Reset,
             "/hold" => Answer::Hold(Duration::from_millis(1)),
+            "/cut" => Answer::Cut(Response::new(200, request.body)),
+            "/swallow" => Answer::Swallow,
             _ => Answer::Send(Response::new(200, request.body)),
         })
     }
@@ -56,7 +58,20 @@ mod tests {
         assert!(client.send("POST", "/hang-up", &[], b"").is_err());
         assert!(client.send("POST", "/reset", &[], b"").is_err());
         assert!(client.send("POST", "/hold", &[], b"").is_err());
+        assert!(client.send("POST", "/cut", &[], b"a body of some length").is_err());
         assert_eq!(client.send("POST", "/", &[], b"back").unwrap().body, b"back");
+    }
+
+    #[test]
+    fn a_swallowing_connection_takes_everything_and_stays_open() {
+        let server = echo();
+        let mut stream = TcpStream::connect(server.address()).unwrap();
+        for _ in 0..3 {
+            stream.write_all(b"POST /swallow HTTP/1.1\r\nContent-Length: 0\r\n\r\n").unwrap();
+        }
+        stream.set_read_timeout(Some(Duration::from_millis(200))).unwrap();
+        let error = stream.read(&mut [0]).unwrap_err();
+        assert!(matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut), "{error}");
     }
 
     #[test]

@@ -20,6 +20,7 @@
 pub mod ads;
 pub mod api;
 pub mod binaries;
+pub mod chaos;
 pub mod clock;
 pub mod function;
 pub mod http;

@@ -20,8 +20,11 @@ use crate::http::{Answer, Client, Request, Response, Server};
 /// that use it may take.
 const HANG: Duration = Duration::from_secs(10);
 
+/// Shortest and longest delay of a request that is delayed, milliseconds.
+const DELAY_MS: (i64, i64) = (20, 800);
+
 /// What goes wrong, each of 1,000 requests.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Copy)]
 pub struct Faults {
     /// Answered `ProvisionedThroughputExceededException`, not passed on.
     pub throttled: u64,
@@ -35,9 +38,27 @@ pub struct Faults {
     pub answer_late: u64,
     /// Not passed on, and silence until the caller's time is up.
     pub hangs: u64,
+    /// Passed on late, and answered.
+    pub delayed: u64,
+    /// Passed on, half of the answer sent, and the connection closed.
+    pub answer_cut: u64,
+    /// Not passed on. The connection stays, takes what comes, and never answers anything.
+    pub half_open: u64,
 }
 
 impl Faults {
+    /// Everything passes.
+    pub const NONE: Faults = Faults {
+        throttled: 0,
+        internal: 0,
+        answer_dropped: 0,
+        reset: 0,
+        answer_late: 0,
+        hangs: 0,
+        delayed: 0,
+        answer_cut: 0,
+        half_open: 0,
+    };
     /// A bad day: about one request in eight goes wrong.
     pub const MANY: Faults = Faults {
         throttled: 60,
@@ -46,6 +67,7 @@ impl Faults {
         reset: 15,
         answer_late: 1,
         hangs: 1,
+        ..Faults::NONE
     };
 }
 
@@ -66,6 +88,12 @@ pub enum Fate {
     AnswerLate,
     /// See [`Faults::hangs`].
     Hangs,
+    /// See [`Faults::delayed`].
+    Delayed,
+    /// See [`Faults::answer_cut`].
+    AnswerCut,
+    /// See [`Faults::half_open`].
+    HalfOpen,
     /// See [`Proxy::deny`].
     Denied,
     /// See [`Proxy::distrust_clocks`].
@@ -99,7 +127,7 @@ impl Proxy {
     pub fn start(backend: SocketAddr, seed: u64) -> Proxy {
         let state = State {
             rng: Rng::new(seed),
-            faults: Faults::default(),
+            faults: Faults::NONE,
             denied: Vec::new(),
             distrusts_clocks: false,
             counts: BTreeMap::new(),
@@ -117,7 +145,7 @@ impl Proxy {
         self.server.url()
     }
 
-    /// Sets what goes wrong from now on; [`Faults::default`]: nothing.
+    /// Sets what goes wrong from now on; [`Faults::NONE`]: nothing.
     pub fn fail(&self, faults: Faults) {
         self.shared.state.lock().expect("no panic while held").faults = faults;
     }
@@ -141,7 +169,8 @@ impl Proxy {
 }
 
 impl State {
-    fn fate(&mut self, operation: &str) -> Fate {
+    /// What becomes of a request, and after which delay.
+    fn fate(&mut self, operation: &str) -> (Fate, Duration) {
         let fate = if self.denied.iter().any(|name| name == operation || name == "*") {
             Fate::Denied
         } else if self.distrusts_clocks {
@@ -150,7 +179,11 @@ impl State {
             self.draw()
         };
         *self.counts.entry(fate).or_default() += 1;
-        fate
+        let delay_ms = match fate {
+            Fate::Delayed => self.rng.between(DELAY_MS.0, DELAY_MS.1).unsigned_abs(),
+            _ => 0,
+        };
+        (fate, Duration::from_millis(delay_ms))
     }
 
     fn draw(&mut self) -> Fate {
@@ -163,6 +196,9 @@ impl State {
             (faults.reset, Fate::Reset),
             (faults.answer_late, Fate::AnswerLate),
             (faults.hangs, Fate::Hangs),
+            (faults.delayed, Fate::Delayed),
+            (faults.answer_cut, Fate::AnswerCut),
+            (faults.half_open, Fate::HalfOpen),
         ] {
             if drawn < share {
                 return fate;
@@ -177,9 +213,14 @@ impl Shared {
     fn serve(&self, request: &Request) -> Answer {
         let target = request.header("X-Amz-Target").unwrap_or_default();
         let operation = target.rsplit('.').next().unwrap_or_default();
-        let fate = self.state.lock().expect("no panic while held").fate(operation);
+        let (fate, delay) = self.state.lock().expect("no panic while held").fate(operation);
         match fate {
-            Fate::Passed => self.pass(request).map_or(Answer::HangUp, Answer::Send),
+            Fate::Passed | Fate::Delayed => {
+                std::thread::sleep(delay);
+                self.pass(request).map_or(Answer::HangUp, Answer::Send)
+            }
+            Fate::AnswerCut => self.pass(request).map_or(Answer::HangUp, Answer::Cut),
+            Fate::HalfOpen => Answer::Swallow,
             Fate::Throttled => refusal(
                 400,
                 "com.amazonaws.dynamodb.v20120810#ProvisionedThroughputExceededException",
@@ -237,6 +278,8 @@ fn refusal(status: u16, error_type: &str, message: &str) -> Answer {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicU64, Ordering};
+
     use super::*;
     use crate::api::Api;
 
@@ -259,7 +302,7 @@ mod tests {
     fn faults_come_as_often_as_told() {
         let backend = backend();
         let proxy = Proxy::start(backend.address(), 1);
-        proxy.fail(Faults { throttled: 200, answer_dropped: 200, reset: 100, ..Faults::default() });
+        proxy.fail(Faults { throttled: 200, answer_dropped: 200, reset: 100, ..Faults::NONE });
         let api = Api::dynamodb(proxy.server.address());
         let answers: Vec<_> = (0..500).map(|_| api.call("PutItem", &json!({}))).collect();
         let throttled = |error: &crate::api::ApiError| {
@@ -270,6 +313,34 @@ mod tests {
         assert!((60..140).contains(&told.len()), "{}", told.len());
         assert!((100..200).contains(&lost.len()), "{}", lost.len());
         assert!(lost.iter().all(|error| error.status == 0));
+    }
+
+    #[test]
+    fn an_answer_that_is_cut_or_dropped_was_executed_and_a_reset_request_was_not() {
+        let executed = Arc::new(AtomicU64::new(0));
+        let backend = {
+            let executed = Arc::clone(&executed);
+            Server::start(move |request| {
+                executed.fetch_add(1, Ordering::SeqCst);
+                Answer::Send(Response::new(200, request.body))
+            })
+        };
+        let proxy = Proxy::start(backend.address(), 1);
+        let api = Api::dynamodb(proxy.server.address());
+        let none = Faults::NONE;
+        for (faults, fate, executions) in [
+            (Faults { answer_cut: 1_000, ..none }, Fate::AnswerCut, 1),
+            (Faults { answer_dropped: 1_000, ..none }, Fate::AnswerDropped, 2),
+            (Faults { reset: 1_000, ..none }, Fate::Reset, 2),
+        ] {
+            proxy.fail(faults);
+            assert_eq!(api.call("PutItem", &json!({})).unwrap_err().status, 0, "{fate:?}");
+            assert_eq!(executed.load(Ordering::SeqCst), executions, "{fate:?}");
+            assert_eq!(proxy.counts()[&fate], 1);
+        }
+        proxy.fail(Faults { delayed: 1_000, ..none });
+        assert_eq!(api.call("PutItem", &json!({})), Ok(json!({})));
+        assert_eq!(proxy.counts()[&Fate::Delayed], 1);
     }
 
     #[test]

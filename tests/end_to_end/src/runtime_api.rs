@@ -57,6 +57,17 @@ pub(crate) enum Seen {
     Nothing,
 }
 
+/// What a process does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Stage {
+    /// It has not asked for its first invocation yet.
+    Starting,
+    /// It has an invocation.
+    Running,
+    /// It waits for one.
+    Idle,
+}
+
 /// The API's server.
 pub(crate) struct RuntimeApi {
     server: Server,
@@ -102,6 +113,16 @@ impl RuntimeApi {
     pub(crate) fn ended(&self, how: String) {
         self.state.lock().ended = Some(how);
         self.state.changed.notify_all();
+    }
+
+    /// What the process does now.
+    pub(crate) fn stage(&self) -> Stage {
+        let inner = self.state.lock();
+        match (inner.is_ready, inner.is_waiting) {
+            (false, _) => Stage::Starting,
+            (true, false) => Stage::Running,
+            (true, true) => Stage::Idle,
+        }
     }
 
     /// Waits until the process asks for its first invocation: [`Seen::Nothing`] when it has.

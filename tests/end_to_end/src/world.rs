@@ -11,7 +11,8 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
@@ -39,7 +40,8 @@ const TIMEOUT: Duration = Duration::from_secs(30);
 /// A deployment.
 pub struct World {
     folder: TempDir,
-    dynamodb: DynamoDbLocal,
+    dynamodb: Mutex<DynamoDbLocal>,
+    restarts: AtomicU64,
     /// The tables, past the proxy.
     pub tables: Tables,
     /// What the functions take for DynamoDB.
@@ -52,6 +54,16 @@ pub struct World {
 impl World {
     /// Deploys a pipeline file with its tables' files; the seed is the proxy's.
     pub fn new(pipeline: &str, files: &[(&str, String)], seed: u64) -> World {
+        World::over(DynamoDbLocal::start(), pipeline, files, seed)
+    }
+
+    /// The same over a DynamoDB that keeps its tables on the disk, so that
+    /// [`World::restart_dynamodb`] finds them again.
+    pub fn on_disk(pipeline: &str, files: &[(&str, String)], seed: u64) -> World {
+        World::over(DynamoDbLocal::start_on_disk(), pipeline, files, seed)
+    }
+
+    fn over(dynamodb: DynamoDbLocal, pipeline: &str, files: &[(&str, String)], seed: u64) -> World {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let write = |name: &str, text: &str| {
             fs::write(folder.path().join(name), text).expect("the temporary folder can be written");
@@ -60,7 +72,6 @@ impl World {
         for (name, text) in files {
             write(name, text);
         }
-        let dynamodb = DynamoDbLocal::start();
         let address = address_of(&dynamodb.url());
         let tables = Tables::new(Api::dynamodb(address));
         for table in [STATE_TABLE, RESULTS_TABLE, DEAD_TABLE] {
@@ -87,7 +98,23 @@ impl World {
         ] {
             env.insert(name.to_string(), value);
         }
-        World { folder, dynamodb, tables, proxy, clock, env }
+        let dynamodb = Mutex::new(dynamodb);
+        World { folder, dynamodb, restarts: AtomicU64::new(0), tables, proxy, clock, env }
+    }
+
+    /// `kill -9` of DynamoDB, and a start on the same port after it was `down` for so long. Answers
+    /// when it serves again.
+    pub fn restart_dynamodb(&self, down: Duration) {
+        let mut dynamodb = self.dynamodb.lock().expect("no panic while held");
+        dynamodb.stop();
+        std::thread::sleep(down);
+        dynamodb.restart();
+        self.restarts.fetch_add(1, Ordering::SeqCst);
+    }
+
+    /// How often DynamoDB was restarted.
+    pub fn restarts(&self) -> u64 {
+        self.restarts.load(Ordering::SeqCst)
     }
 
     /// Sets a variable of the functions that are deployed from now on.
@@ -112,7 +139,7 @@ impl World {
 
     /// The URL of DynamoDB itself, past the proxy.
     pub fn dynamodb_url(&self) -> String {
-        self.dynamodb.url()
+        self.dynamodb.lock().expect("no panic while held").url()
     }
 
     /// Deploys the ingest function for Kinesis.
@@ -132,11 +159,23 @@ impl World {
 
     /// Deploys a function of this binary, whose invocations may take so long.
     pub fn deploy(&self, binary: &str, timeout: Duration) -> Arc<Function> {
+        self.deploy_with_patience(binary, timeout, Duration::ZERO)
+    }
+
+    /// Deploys a function of this binary whose invocations are told that they may take so long, and
+    /// are killed that much later.
+    pub fn deploy_with_patience(
+        &self,
+        binary: &str,
+        timeout: Duration,
+        patience: Duration,
+    ) -> Arc<Function> {
         Arc::new(Function::deploy(FunctionSettings {
             name: binary.to_string(),
             binary: binaries::find(binary),
             env: self.env.clone(),
             timeout,
+            patience,
         }))
     }
 

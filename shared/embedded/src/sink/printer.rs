@@ -121,7 +121,8 @@ impl Sink for PrinterSink {
             self.rows(results, &mut lines).map_err(down)?;
         }
         self.dead_letters(emission, &mut lines);
-        self.out.write_all(lines.as_bytes()).and_then(|()| self.out.flush()).map_err(down)?;
+        let written = self.out.write_all(lines.as_bytes()).and_then(|()| self.out.flush());
+        written.map_err(|error| down(format!("standard output: {error}")))?;
         OutputState::Stdout.encode().map(Taken::all)
     }
 }

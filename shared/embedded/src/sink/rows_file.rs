@@ -39,9 +39,15 @@ pub(super) enum RowsError {
     /// Rows that Arrow cannot encode.
     #[error("rows cannot be encoded: {0}")]
     Arrow(#[from] ArrowError),
-    /// Rows that Parquet cannot hold.
-    #[error("rows cannot be written as Parquet: {0}")]
-    Parquet(#[from] ParquetError),
+    /// A Parquet file that cannot be written, or rows that it cannot hold.
+    #[error("{file} cannot be written as Parquet: {cause}")]
+    Parquet {
+        /// The file.
+        file: String,
+        /// Why.
+        #[source]
+        cause: ParquetError,
+    },
 }
 
 /// The frame of one batch.
@@ -73,15 +79,16 @@ pub(super) fn to_parquet(
 
     let temporary = parquet.with_extension("parquet.tmp");
     let file = File::create(&temporary).map_err(|error| named(&temporary, &error))?;
-    let mut writer = Writer::new(file, schema)?;
+    let failed = |cause| RowsError::Parquet { file: temporary.display().to_string(), cause };
+    let mut writer = Writer::new(file, schema).map_err(failed)?;
     let mut count = 0;
     let mut next = first;
     while let Some(batch) = next {
         count += batch.num_rows() as u64;
-        writer.write(&batch)?;
+        writer.write(&batch).map_err(failed)?;
         next = frames.next_batch()?;
     }
-    let file = writer.finish()?;
+    let file = writer.finish().map_err(failed)?;
     file.sync_all().map_err(|error| named(&temporary, &error))?;
     std::fs::rename(&temporary, parquet).map_err(|error| named(parquet, &error))?;
     Ok(count)
@@ -181,6 +188,21 @@ mod tests {
         std::fs::write(&rows, b"").unwrap();
         assert_eq!(to_parquet(&rows, 0, &schema(), &parquet).unwrap(), 0);
         assert_eq!(read(&parquet), Vec::<i64>::new());
+    }
+
+    /// That the disk is full came up while Parquet was written, and nothing said which file it was.
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn a_full_disk_is_told_with_the_name_of_the_parquet_file() {
+        let dir = tempfile::tempdir().unwrap();
+        let (rows, parquet) = (dir.path().join(".q.rows"), dir.path().join("q.parquet"));
+        let whole = frame(&batch(&[1])).unwrap();
+        std::fs::write(&rows, &whole).unwrap();
+        std::os::unix::fs::symlink("/dev/full", dir.path().join("q.parquet.tmp")).unwrap();
+        let error = to_parquet(&rows, whole.len() as u64, &schema(), &parquet).unwrap_err();
+        let said = error.to_string();
+        assert!(said.contains("q.parquet.tmp") && said.contains("No space left"), "{said}");
+        assert!(!parquet.exists());
     }
 
     #[test]

@@ -37,7 +37,8 @@ impl Sink for StdoutSink {
             write_rows(results, emission.epoch, &mut lines)?;
         }
         emission.letters().for_each(|letter| letter.write(&mut lines));
-        self.out.write_all(&lines).and_then(|()| self.out.flush()).map_err(down)?;
+        let written = self.out.write_all(&lines).and_then(|()| self.out.flush());
+        written.map_err(|error| down(format!("standard output: {error}")))?;
         OutputState::Stdout.encode().map(Taken::all)
     }
 }

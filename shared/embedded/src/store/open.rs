@@ -5,17 +5,19 @@
 
 use std::{
     ffi::OsString,
-    fs::{self, File},
+    fs::{self, File, OpenOptions},
     io::{self, ErrorKind, Read},
     path::{Path, PathBuf},
 };
 
 use redb::{
-    Builder, Database, DatabaseError, ReadTransaction, ReadableDatabase, StorageError, TableError,
+    Builder, Database, DatabaseError, ReadTransaction, ReadableDatabase, TableError,
+    backends::FileBackend,
 };
 
 use super::{
     Access, CACHE_BYTES,
+    file::{Failures, Watched},
     layout::{EXPIRY, IDENTITY, ITEMS},
 };
 
@@ -103,7 +105,9 @@ pub enum OpenError {
         reason: String,
     },
     /// The operating system failed otherwise.
-    #[error("store cannot be opened. path=`{path}` reason=`{reason}`")]
+    #[error(
+        "store cannot be opened: see that its disk works and has room, then run the same command again. path=`{path}` reason=`{reason}`"
+    )]
     Io {
         /// The path as given.
         path: String,
@@ -113,14 +117,18 @@ pub enum OpenError {
 }
 
 /// Opens the file to write it, as `pipeline`'s; creates it when it is absent or empty.
-pub(super) fn to_write(path: &Path, pipeline: &str) -> Result<Database, OpenError> {
+pub(super) fn to_write(
+    path: &Path,
+    pipeline: &str,
+    failures: &Failures,
+) -> Result<Database, OpenError> {
     match look(path)? {
         Found::Redb => (),
         Found::Empty => create(path, pipeline, true)?,
         Found::Nothing => create(path, pipeline, false)?,
     }
-    let database = builder().open(path).map_err(|error| database_error(path, error))?;
-    let found = pipeline_of(path, &database)?;
+    let database = open(path, failures)?;
+    let found = pipeline_of(failures, &database)?;
     if found != pipeline {
         let (path, wanted) = (shown(path), pipeline.to_string());
         return Err(OpenError::OtherPipeline { path, found, wanted });
@@ -129,7 +137,7 @@ pub(super) fn to_write(path: &Path, pipeline: &str) -> Result<Database, OpenErro
 }
 
 /// Opens the file to read it, and answers whose it is.
-pub(super) fn to_read(path: &Path) -> Result<(Access, String), OpenError> {
+pub(super) fn to_read(path: &Path, failures: &Failures) -> Result<(Access, String), OpenError> {
     match look(path)? {
         Found::Redb => (),
         Found::Empty => {
@@ -138,27 +146,38 @@ pub(super) fn to_read(path: &Path) -> Result<(Access, String), OpenError> {
         Found::Nothing => return Err(OpenError::Missing { what: "file", path: shown(path) }),
     }
     // Verifying needs a writer's rights: redb panics when it reads a damaged file unverified.
-    match builder().open(path).map_err(|error| database_error(path, error)) {
+    match open(path, failures) {
         Ok(database) => {
-            let pipeline = pipeline_of(path, &database)?;
+            let pipeline = pipeline_of(failures, &database)?;
             Ok((Access::Verified(database), pipeline))
         }
-        Err(OpenError::Denied { .. }) => to_read_unverified(path),
+        Err(OpenError::Denied { .. }) => to_read_unverified(path, failures),
         Err(error) => Err(error),
     }
 }
 
 /// Opens a file that this user cannot write. One that was not closed properly stays closed.
-fn to_read_unverified(path: &Path) -> Result<(Access, String), OpenError> {
+fn to_read_unverified(path: &Path, failures: &Failures) -> Result<(Access, String), OpenError> {
     let database = builder().open_read_only(path).map_err(|error| match error {
         DatabaseError::RepairAborted => OpenError::Denied {
             path: shown(path),
             reason: "it was not closed properly, and repairing it needs to write it".to_string(),
         },
-        error => database_error(path, error),
+        error => database_error(failures, error),
     })?;
-    let pipeline = pipeline_of(path, &database)?;
+    let pipeline = pipeline_of(failures, &database)?;
     Ok((Access::Unverified(database), pipeline))
+}
+
+/// Opens the file of a store that exists.
+fn open(path: &Path, failures: &Failures) -> Result<Database, OpenError> {
+    database_in(OpenOptions::new().read(true).write(true).open(path), failures)
+}
+
+fn database_in(file: io::Result<File>, failures: &Failures) -> Result<Database, OpenError> {
+    let file = file.map_err(DatabaseError::from).and_then(FileBackend::new);
+    file.and_then(|file| builder().create_with_backend(Watched::new(file, failures)))
+        .map_err(|error| database_error(failures, error))
 }
 
 fn builder() -> Builder {
@@ -241,9 +260,11 @@ fn draft_of(path: &Path) -> PathBuf {
 fn make(path: &Path, pipeline: &str) -> Result<(), OpenError> {
     // Left by a process of the same number that was killed here.
     let _ = fs::remove_file(path);
-    let database = builder().create(path).map_err(|error| database_error(path, error))?;
-    write_identity(&database, pipeline, VERSION).map_err(|error| error_of(path, error))?;
-    database.close().map_err(|error| database_error(path, error))
+    let failures = Failures::of(path);
+    let database = database_in(File::create_new(path), &failures)?;
+    let written = write_identity(&database, pipeline, VERSION);
+    written.map_err(|error| error_of(&failures, error))?;
+    database.close().map_err(|error| database_error(&failures, error))
 }
 
 fn write_identity(database: &Database, pipeline: &str, version: u32) -> Result<(), redb::Error> {
@@ -260,13 +281,13 @@ fn write_identity(database: &Database, pipeline: &str, version: u32) -> Result<(
 }
 
 /// The pipeline that an open file belongs to.
-fn pipeline_of(path: &Path, database: &impl ReadableDatabase) -> Result<String, OpenError> {
-    let transaction =
-        database.begin_read().map_err(|error| error_of(path, redb::Error::from(error)))?;
-    let read = |name| read_identity(&transaction, name).map_err(|error| error_of(path, error));
+fn pipeline_of(failures: &Failures, database: &impl ReadableDatabase) -> Result<String, OpenError> {
+    let path = failures.path();
+    let transaction = database.begin_read().map_err(|error| error_of(failures, error.into()))?;
+    let read = |name| read_identity(&transaction, name).map_err(|error| error_of(failures, error));
     let not_ours = || {
         let found = "a redb database of another program".to_string();
-        OpenError::NotOurs { path: shown(path), found }
+        OpenError::NotOurs { path: path.to_string(), found }
     };
     if read("format")?.as_deref() != Some(FORMAT) {
         return Err(not_ours());
@@ -274,7 +295,7 @@ fn pipeline_of(path: &Path, database: &impl ReadableDatabase) -> Result<String, 
     let version = read("version")?.and_then(|version| version.try_into().ok());
     let version = u32::from_le_bytes(version.ok_or_else(not_ours)?);
     if version > VERSION {
-        return Err(OpenError::Newer { path: shown(path), found: version, known: VERSION });
+        return Err(OpenError::Newer { path: path.to_string(), found: version, known: VERSION });
     }
     let pipeline = read("pipeline")?.and_then(|name| String::from_utf8(name).ok());
     pipeline.ok_or_else(not_ours)
@@ -297,20 +318,24 @@ fn shown(path: &Path) -> String {
     path.display().to_string()
 }
 
-fn database_error(path: &Path, error: DatabaseError) -> OpenError {
+fn database_error(failures: &Failures, error: DatabaseError) -> OpenError {
     match error {
         DatabaseError::DatabaseAlreadyOpen | DatabaseError::LockProtocolMismatch => {
-            OpenError::Locked { path: shown(path) }
+            OpenError::Locked { path: failures.path().to_string() }
         }
-        DatabaseError::Storage(StorageError::Io(error)) => io_error(path, error),
-        error => error_of(path, error.into()),
+        error => error_of(failures, error.into()),
     }
 }
 
-fn error_of(path: &Path, error: redb::Error) -> OpenError {
-    match error {
-        redb::Error::Io(error) => io_error(path, error),
-        error => OpenError::Damaged { path: shown(path), reason: error.to_string() },
+fn error_of(failures: &Failures, error: redb::Error) -> OpenError {
+    let path = failures.path();
+    match (error, failures.first()) {
+        (redb::Error::Io(error), _) => io_error(Path::new(path), error),
+        // Said of a file that failed a moment ago, and is not damaged.
+        (redb::Error::PreviousIo, Some(first)) => {
+            OpenError::Io { path: path.to_string(), reason: first.to_string() }
+        }
+        (error, _) => OpenError::Damaged { path: path.to_string(), reason: error.to_string() },
     }
 }
 

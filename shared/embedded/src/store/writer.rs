@@ -21,8 +21,8 @@ use tidemill_model::{
 };
 
 use super::{
+    file::Failures,
     layout::{self, EXPIRY, ITEMS},
-    not_done,
 };
 
 /// Items that one transaction of a sweep deletes, so that puts need not wait long.
@@ -49,6 +49,7 @@ type Answer = Result<Put, StoreError>;
 /// The writer of a database.
 pub(super) struct Writer {
     database: Database,
+    failures: Failures,
     queue: Mutex<Queue>,
     /// Told whenever a transaction has ended.
     ended: Condvar,
@@ -63,8 +64,9 @@ struct Queue {
 }
 
 impl Writer {
-    pub(super) fn new(database: Database) -> Writer {
-        Writer { database, queue: Mutex::default(), ended: Condvar::new() }
+    /// The writer of an open database, whose failures are noted in `failures`.
+    pub(super) fn new(database: Database, failures: Failures) -> Writer {
+        Writer { database, failures, queue: Mutex::default(), ended: Condvar::new() }
     }
 
     pub(super) fn database(&self) -> &Database {
@@ -89,7 +91,7 @@ impl Writer {
             let (tickets, changes): (Vec<u64>, Vec<Change>) =
                 std::mem::take(&mut queue.waiting).into_iter().unzip();
             drop(queue);
-            let mut turn = Turn { writer: self, tickets, answers: unknown(&changes, "panicked") };
+            let mut turn = Turn { writer: self, tickets, answers: panicked(&changes) };
             turn.answers = self.commit(&changes);
             drop(turn);
             queue = self.queue();
@@ -100,20 +102,22 @@ impl Writer {
     pub(super) fn sweep(&self, now: WallMs) -> Result<u64, StoreError> {
         let mut swept = 0;
         loop {
-            let transaction = self.begin()?;
-            let deleted = sweep_some(&transaction, now)?;
+            let transaction = self.begin().map_err(|error| self.failures.not_done(error))?;
+            let deleted = sweep_some(&transaction, now);
+            let deleted = deleted.map_err(|error| self.failures.not_done(error))?;
             if deleted == 0 {
-                transaction.abort().map_err(not_done)?;
+                transaction.abort().map_err(|error| self.failures.not_done(error))?;
                 return Ok(swept);
             }
-            transaction.commit().map_err(|error| uncertain(error, "expired items"))?;
+            let commit = transaction.commit().map_err(redb::Error::from);
+            commit.map_err(|error| self.failures.uncertain(&error, "expired items"))?;
             swept += deleted as u64;
         }
     }
 
     /// Makes all changes in one transaction: one answer each.
     pub(super) fn commit(&self, changes: &[Change]) -> Vec<Answer> {
-        let refused = |error: StoreError| vec![Err(error); changes.len()];
+        let refused = |error: redb::Error| vec![Err(self.failures.not_done(error)); changes.len()];
         let transaction = match self.begin() {
             Ok(transaction) => transaction,
             Err(error) => return refused(error),
@@ -126,21 +130,27 @@ impl Writer {
         if !changed {
             return match transaction.abort() {
                 Ok(()) => answers.into_iter().map(Ok).collect(),
-                Err(error) => refused(not_done(error)),
+                Err(error) => refused(error.into()),
             };
         }
         match transaction.commit() {
             Ok(()) => answers.into_iter().map(Ok).collect(),
             Err(CommitError::TransactionPoisoned) => {
-                refused(not_done(CommitError::TransactionPoisoned))
+                refused(CommitError::TransactionPoisoned.into())
             }
-            Err(error) => unknown(changes, &error.to_string()),
+            Err(error) => {
+                let error = redb::Error::from(error);
+                let unknown = |change: &Change| {
+                    Err(self.failures.uncertain(&error, &layout::shown(change.key())))
+                };
+                changes.iter().map(unknown).collect()
+            }
         }
     }
 
-    fn begin(&self) -> Result<WriteTransaction, StoreError> {
-        let mut transaction = self.database.begin_write().map_err(not_done)?;
-        transaction.set_durability(Durability::Immediate).map_err(not_done)?;
+    fn begin(&self) -> Result<WriteTransaction, redb::Error> {
+        let mut transaction = self.database.begin_write()?;
+        transaction.set_durability(Durability::Immediate)?;
         Ok(transaction)
     }
 
@@ -166,45 +176,41 @@ impl Drop for Turn<'_> {
     }
 }
 
-fn unknown(changes: &[Change], reason: &str) -> Vec<Answer> {
+/// Answers of a commit that panicked: nobody knows what it did.
+fn panicked(changes: &[Change]) -> Vec<Answer> {
     let unknown = |change: &Change| {
-        let (key, reason) = (layout::shown(change.key()), reason.to_string());
+        let (key, reason) = (layout::shown(change.key()), "panicked".to_string());
         Err(StoreError::Unknown { key, reason })
     };
     changes.iter().map(unknown).collect()
-}
-
-/// The error of a commit that may have happened.
-fn uncertain(error: CommitError, key: &str) -> StoreError {
-    StoreError::Unknown { key: key.to_string(), reason: error.to_string() }
 }
 
 /// Applies the changes in order; also says whether anything changed.
 fn apply(
     transaction: &WriteTransaction,
     changes: &[Change],
-) -> Result<(Vec<Put>, bool), StoreError> {
-    let mut items = transaction.open_table(ITEMS).map_err(not_done)?;
-    let mut expiry = transaction.open_table(EXPIRY).map_err(not_done)?;
+) -> Result<(Vec<Put>, bool), redb::Error> {
+    let mut items = transaction.open_table(ITEMS)?;
+    let mut expiry = transaction.open_table(EXPIRY)?;
     let mut changed = false;
     let mut answers = Vec::with_capacity(changes.len());
     for change in changes {
         match change {
             Change::Put { key, item } => {
-                if items.get(&key[..]).map_err(not_done)?.is_some() {
+                if items.get(&key[..])?.is_some() {
                     answers.push(Put::AlreadyExists);
                     continue;
                 }
                 write(&mut items, &mut expiry, key, item)?;
             }
             Change::Expire { key, at } => {
-                let stored = items.get(&key[..]).map_err(not_done)?;
+                let stored = items.get(&key[..])?;
                 let stored = stored.map(|value| layout::item_of(value.value()));
                 if let Some(stored) = stored {
                     let mut item = stored.ok_or_else(|| damaged(key))?;
                     if let Some(before) = item.expires_at.replace(*at) {
                         let entry = layout::expiry_key(before, key);
-                        expiry.remove(&entry[..]).map_err(not_done)?;
+                        expiry.remove(&entry[..])?;
                     }
                     write(&mut items, &mut expiry, key, &item)?;
                 }
@@ -221,40 +227,40 @@ fn write(
     expiry: &mut Table<'_, &[u8], ()>,
     key: &[u8],
     item: &Item,
-) -> Result<(), StoreError> {
-    let mut value = items.insert_reserve(key, layout::value_bytes(item)).map_err(not_done)?;
+) -> Result<(), redb::Error> {
+    let mut value = items.insert_reserve(key, layout::value_bytes(item))?;
     layout::write_value(item, value.as_mut());
     drop(value);
     if let Some(at) = item.expires_at {
-        expiry.insert(&layout::expiry_key(at, key)[..], ()).map_err(not_done)?;
+        expiry.insert(&layout::expiry_key(at, key)[..], ())?;
     }
     Ok(())
 }
 
 /// Deletes a number of items that may go at `now`, and answers how many.
-fn sweep_some(transaction: &WriteTransaction, now: WallMs) -> Result<usize, StoreError> {
-    let mut items = transaction.open_table(ITEMS).map_err(not_done)?;
-    let mut expiry = transaction.open_table(EXPIRY).map_err(not_done)?;
+fn sweep_some(transaction: &WriteTransaction, now: WallMs) -> Result<usize, redb::Error> {
+    let mut items = transaction.open_table(ITEMS)?;
+    let mut expiry = transaction.open_table(EXPIRY)?;
     let mut due: Vec<Vec<u8>> = Vec::new();
     let end = layout::expiry_end(now);
     let entries = match &end {
         Some(end) => expiry.range::<&[u8]>(..&end[..]),
         None => expiry.range::<&[u8]>(..),
     };
-    for entry in entries.map_err(not_done)?.take(SWEEP_ITEMS_MAX) {
-        due.push(entry.map_err(not_done)?.0.value().to_vec());
+    for entry in entries?.take(SWEEP_ITEMS_MAX) {
+        due.push(entry?.0.value().to_vec());
     }
     for entry in &due {
         let key = layout::expiring_key(entry).ok_or_else(|| damaged(entry))?;
-        items.remove(key).map_err(not_done)?;
-        expiry.remove(&entry[..]).map_err(not_done)?;
+        items.remove(key)?;
+        expiry.remove(&entry[..])?;
     }
     Ok(due.len())
 }
 
-fn damaged(key: &[u8]) -> StoreError {
+fn damaged(key: &[u8]) -> redb::Error {
     let key = layout::shown(key);
-    StoreError::Damaged { reason: format!("item `{key}` is not of this store's layout") }
+    redb::Error::Corrupted(format!("item `{key}` is not of this store's layout"))
 }
 
 #[cfg(test)]

@@ -25,10 +25,10 @@ impl DynamoDbLocal {
         DynamoDbLocal { server: Some(server), port, kept_in: None }
     }
 
-    /// An empty DynamoDB that keeps its tables on the disk, so that they survive
+    /// An empty DynamoDB that keeps its tables in a file, so that they survive
     /// [`DynamoDbLocal::restart`].
     pub fn start_on_disk() -> DynamoDbLocal {
-        let folder = match TempDir::with_prefix("dynamodb-local-") {
+        let folder = match TempDir::with_prefix_in("dynamodb-local-", folder_of_files()) {
             Ok(folder) => folder,
             Err(error) => panic!("cannot make a temporary folder: {error}"),
         };
@@ -64,6 +64,13 @@ impl DynamoDbLocal {
         let others = credentials().map(|(name, value)| (name.to_string(), value.to_string()));
         others.into_iter().chain([address]).collect()
     }
+}
+
+/// Where files are that need only survive their process. It brings every put to the disk, one by one,
+/// which takes a second each on a disk that is busy otherwise; a file in memory costs nothing.
+fn folder_of_files() -> PathBuf {
+    let memory = Path::new("/dev/shm");
+    if memory.is_dir() { memory.to_path_buf() } else { std::env::temp_dir() }
 }
 
 fn command(port: &Port, kept_in: Option<&Path>) -> ServerCommand {

@@ -5,7 +5,7 @@
 //! 2. A dropped process is killed and reaped.
 
 use std::process::{Child, Command, Stdio};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, Weak};
 use std::thread::JoinHandle;
 
 use nix::sys::signal::{Signal, kill};
@@ -14,7 +14,7 @@ use nix::unistd::Pid;
 
 use super::FunctionSettings;
 use crate::logs::Logs;
-use crate::runtime_api::RuntimeApi;
+use crate::runtime_api::{RuntimeApi, Stage};
 
 /// The process.
 pub(super) struct Process {
@@ -23,6 +23,41 @@ pub(super) struct Process {
     /// `None` once it is reaped.
     pid: Arc<Mutex<Option<Pid>>>,
     threads: Vec<JoinHandle<()>>,
+}
+
+/// What reaches a process from outside for as long as it lives, whoever has it.
+pub(super) struct Handle {
+    pub(super) number: u32,
+    api: Weak<RuntimeApi>,
+    pid: Weak<Mutex<Option<Pid>>>,
+}
+
+impl Handle {
+    /// Whether the process was not seen to end.
+    pub(super) fn is_alive(&self) -> bool {
+        self.stage().is_some()
+    }
+
+    /// What it does; `None`: it is gone.
+    pub(super) fn stage(&self) -> Option<Stage> {
+        let (api, pid) = (self.api.upgrade()?, self.pid.upgrade()?);
+        let alive = pid.lock().expect("no panic while held").is_some();
+        alive.then(|| api.stage())
+    }
+
+    /// `kill -9`, without waiting for its end.
+    pub(super) fn kill(&self) {
+        if let Some(pid) = self.pid.upgrade() {
+            signal(&pid, Signal::SIGKILL);
+        }
+    }
+
+    /// Lets whoever waits for it know that it is gone, though it is not.
+    pub(super) fn give_up(&self) {
+        if let Some(api) = self.api.upgrade() {
+            api.ended("aborted by the test".to_string());
+        }
+    }
 }
 
 impl Process {
@@ -71,6 +106,12 @@ impl Process {
         Process { number, api, pid, threads }
     }
 
+    /// What others may reach it by.
+    pub(super) fn handle(&self) -> Handle {
+        let (api, pid) = (Arc::downgrade(&self.api), Arc::downgrade(&self.pid));
+        Handle { number: self.number, api, pid }
+    }
+
     /// Whether it was not seen to end.
     pub(super) fn is_alive(&self) -> bool {
         self.pid.lock().expect("no panic while held").is_some()
@@ -78,27 +119,27 @@ impl Process {
 
     /// Stops it from running until it is thawed.
     pub(super) fn freeze(&self) {
-        self.signal(Signal::SIGSTOP);
+        signal(&self.pid, Signal::SIGSTOP);
     }
 
     /// Lets it run.
     pub(super) fn thaw(&self) {
-        self.signal(Signal::SIGCONT);
+        signal(&self.pid, Signal::SIGCONT);
     }
 
     /// `kill -9`, and waits until it is gone.
     pub(super) fn kill(&mut self) {
-        self.signal(Signal::SIGKILL);
+        signal(&self.pid, Signal::SIGKILL);
         for thread in self.threads.drain(..) {
             let _ = thread.join();
         }
     }
+}
 
-    fn signal(&self, signal: Signal) {
-        let pid = self.pid.lock().expect("no panic while held");
-        if let Some(pid) = *pid {
-            let _ = kill(pid, signal);
-        }
+fn signal(pid: &Mutex<Option<Pid>>, signal: Signal) {
+    let pid = pid.lock().expect("no panic while held");
+    if let Some(pid) = *pid {
+        let _ = kill(pid, signal);
     }
 }
 

@@ -14,6 +14,7 @@ fn deploy(timeout: Duration, env: &[(&str, &str)]) -> Function {
         binary,
         env: env.collect(),
         timeout,
+        patience: Duration::ZERO,
     })
 }
 
@@ -32,6 +33,8 @@ fn a_process_stays_warm_until_it_ends() {
     assert!(matches!(ask(&function, "exit"), Err(Failure::Crashed { .. })));
     assert_ne!(ask(&function, "answer").unwrap(), first);
     assert_eq!(function.counts(), (2, 6));
+    // Lines are read beside everything else; the end of a process waits for the last one.
+    function.cool_down();
     assert_eq!(function.logs().matching("event {\"do\":\"answer\"}").len(), 4);
 }
 
@@ -40,6 +43,16 @@ fn a_process_that_hangs_is_killed_at_its_timeout() {
     let function = deploy(Duration::from_secs(2), &[]);
     assert_eq!(ask(&function, "hang"), Err(Failure::TimedOut));
     assert!(ask(&function, "answer").is_ok());
+}
+
+#[test]
+fn a_process_that_hangs_is_killed_later_where_the_test_has_patience() {
+    let patience = Duration::from_millis(500);
+    let mut function = deploy(Duration::from_millis(1), &[]);
+    function.settings.patience = patience;
+    let started = Instant::now();
+    assert_eq!(ask(&function, "hang"), Err(Failure::TimedOut));
+    assert!(started.elapsed() >= patience);
 }
 
 #[test]
@@ -55,8 +68,29 @@ fn processes_are_killed_as_often_as_told() {
     for _ in 0..6 {
         let _ = ask(&function, "answer");
     }
-    let (busy, idle) = function.kills();
-    assert_eq!(busy + idle, 6, "busy={busy} idle={idle}");
+    let kills = function.kills();
+    assert_eq!((kills.all(), kills.starting), (6, 0), "{kills}");
+    assert!(ask(&function, "answer").is_ok());
+}
+
+#[test]
+fn a_process_is_killed_whatever_it_does() {
+    let function = deploy(Duration::from_secs(60), &[]);
+    let mut rng = Rng::new(1);
+    assert!(!function.kill_one(&mut rng), "there is none yet");
+    assert!(ask(&function, "answer").is_ok());
+    assert!(function.kill_one(&mut rng));
+    // The dead one fails one invocation at most; then another process starts.
+    assert!(ask(&function, "answer").is_ok() || ask(&function, "answer").is_ok());
+    std::thread::scope(|scope| {
+        let hanging = scope.spawn(|| ask(&function, "hang"));
+        while !hanging.is_finished() {
+            function.kill_one(&mut rng);
+        }
+        let killed = hanging.join().unwrap();
+        assert!(matches!(killed, Err(Failure::Crashed { .. })), "{killed:?}");
+    });
+    assert!(function.kills().all() >= 2, "{}", function.kills());
     assert!(ask(&function, "answer").is_ok());
 }
 

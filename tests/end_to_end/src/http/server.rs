@@ -3,7 +3,7 @@
 //! # Invariants
 //! 1. A dropped server has closed its port and all its connections.
 
-use std::io::BufReader;
+use std::io::{self, BufReader, Write};
 use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
@@ -19,8 +19,12 @@ use super::message::{Request, Response};
 pub enum Answer {
     /// Answers.
     Send(Response),
+    /// Sends the first half of its bytes, then closes the connection.
+    Cut(Response),
     /// Says nothing for so long, then closes the connection.
     Hold(Duration),
+    /// Takes whatever else comes and never says anything, until the caller closes the connection.
+    Swallow,
     /// Closes the connection.
     HangUp,
     /// Resets the connection.
@@ -114,8 +118,18 @@ fn serve(stream: TcpStream, shared: &Shared) {
                     break;
                 }
             }
+            Answer::Cut(response) => {
+                let mut bytes = Vec::new();
+                let _ = response.write(&mut bytes);
+                let _ = (&stream).write_all(&bytes[..bytes.len() / 2]);
+                break;
+            }
             Answer::Hold(pause) => {
                 std::thread::sleep(pause);
+                break;
+            }
+            Answer::Swallow => {
+                let _ = io::copy(&mut reader, &mut io::sink());
                 break;
             }
             Answer::HangUp => break,

@@ -35,7 +35,12 @@ impl Deployment {
 
     /// Deploys a pipeline that reads the ad stream.
     pub(crate) fn of(pipeline: &str, shards: usize, seed: u64) -> Deployment {
-        let mut world = World::new(pipeline, &[("campaigns.csv", ads::campaigns_csv())], seed);
+        let files = [("campaigns.csv", ads::campaigns_csv())];
+        Deployment::over(World::new(pipeline, &files, seed), shards)
+    }
+
+    /// Deploys the functions of a world with an empty stream of so many shards.
+    pub(crate) fn over(mut world: World, shards: usize) -> Deployment {
         let kinesis = KinesisServer::start(Arc::clone(&world.clock));
         Stream::create(kinesis.address(), STREAM, shards);
         world.set("AWS_ENDPOINT_URL_KINESIS", kinesis.url());
@@ -67,10 +72,16 @@ impl Deployment {
     /// `events` make, on this deployment and on one machine.
     #[track_caller]
     pub(crate) fn assert_counted(&self, events: &[AdEvent]) {
+        self.assert_counted_within(events, WITHIN);
+    }
+
+    /// The same, with so much time for the rows to come.
+    #[track_caller]
+    pub(crate) fn assert_counted_within(&self, events: &[AdEvent], within: Duration) {
         let expected = ads::expected(events);
         assert!(!expected.is_empty());
         self.world.clock.move_on(PAST_IDLE);
-        self.world.wait_for_results(&expected, WITHIN);
+        self.world.wait_for_results(&expected, within);
         let records = events.iter().map(AdEvent::to_json).collect();
         let machine = self.world.on_one_machine("ad_events", records);
         let rows = contents(&machine.results["views_per_campaign"]);

@@ -11,10 +11,15 @@ use crate::deployment::{Deployment, WITHIN, events_by_shard};
 #[test]
 fn requests_that_hang_cost_time_and_nothing_else() {
     let mut deployment = Deployment::of_ads(2, 23);
-    deployment.ingest = deployment.world.deploy("tidemill-kinesis", Duration::from_secs(2));
-    deployment.advance = deployment.world.deploy("tidemill-advance", Duration::from_secs(3));
+    // Functions end by themselves half a second before their time is up. A machine that is busy
+    // otherwise may need longer for that, so nobody kills them.
+    let deploy = |binary, seconds| {
+        deployment.world.deploy_with_patience(binary, Duration::from_secs(seconds), WITHIN)
+    };
+    let (ingest, advance) = (deploy("tidemill-kinesis", 2), deploy("tidemill-advance", 4));
+    (deployment.ingest, deployment.advance) = (ingest, advance);
     let shards = events_by_shard(2, 600, 60_000, 23);
-    let faults = Faults { answer_late: 60, hangs: 60, ..Faults::default() };
+    let faults = Faults { answer_late: 60, hangs: 60, ..Faults::NONE };
     deployment.world.proxy.fail(faults);
     let mapping = deployment.map(KinesisSettings { batch_size: 80, ..KinesisSettings::new(23) });
     let schedule = deployment.schedule(1);
@@ -22,7 +27,7 @@ fn requests_that_hang_cost_time_and_nothing_else() {
         deployment.put(shard, events);
     }
     mapping.drain(WITHIN);
-    deployment.world.proxy.fail(Faults::default());
+    deployment.world.proxy.fail(Faults::NONE);
     deployment.assert_counted(&shards.concat());
     deployment.assert_nothing_dead();
     let fates = deployment.world.proxy.counts();
@@ -31,7 +36,6 @@ fn requests_that_hang_cost_time_and_nothing_else() {
     assert!(failed > 0, "no invocation was cut short: {fates:?}");
     let said = deployment.ingest.logs().matching("Append.Deadline");
     assert!(!said.is_empty(), "no line says so:\n{}", deployment.ingest.logs().tail(20));
-    // On a machine that is busy otherwise, Lambda may be faster than the function's own half second.
-    let other = |it: &String| !it.contains("Advance.Deadline") && it != "timed out";
+    let other = |it: &String| !it.contains("Advance.Deadline");
     assert_eq!(schedule.failures().into_iter().find(other), None);
 }

@@ -6,11 +6,11 @@
 mod ad_views;
 mod aggregated;
 mod bad_events;
+mod chaos;
 mod configuration;
 mod deployment;
 mod hanging;
 mod kafka;
-mod killed;
 mod latest;
 mod outage;
 mod poison;

@@ -111,6 +111,19 @@ fn what_the_system_denies_is_told_apart() {
     assert!(matches!(error(ErrorKind::StorageFull), OpenError::Io { .. }));
 }
 
+/// "Restore it from a copy" was the advice about a sound file whose disk had failed a moment before.
+#[test]
+fn a_file_whose_disk_failed_is_not_called_damaged() {
+    let failures = Failures::of(Path::new("a.store"));
+    let damaged = error_of(&failures, redb::Error::PreviousIo);
+    assert!(matches!(damaged, OpenError::Damaged { .. }), "nothing is known of the disk");
+    let _ = failures.note::<()>(Err(ErrorKind::StorageFull.into()));
+    let error = error_of(&failures, redb::Error::PreviousIo);
+    assert!(matches!(&error, OpenError::Io { path, .. } if path == "a.store"), "{error}");
+    let said = error.to_string();
+    assert!(said.contains("no storage space") && said.contains("has room"), "{said}");
+}
+
 #[test]
 fn another_pipelines_store_names_both() {
     let folder = folder();
@@ -165,14 +178,18 @@ async fn a_file_that_may_not_be_written_can_be_read_when_it_was_closed() {
     fs::copy(&path, &killed).unwrap();
     drop(store);
     let before = fs::read(&path).unwrap();
-    let (access, pipeline) = to_read_unverified(&path).unwrap();
-    let store = RedbStore { access, pipeline };
+    let failures = Failures::of(&path);
+    let (access, pipeline) = to_read_unverified(&path, &failures).unwrap();
+    let store = RedbStore { access, failures, pipeline };
     assert_eq!(is_filled(&store).await, Ok(true));
     let put = store.put_new("log", "99", item("x")).await;
     assert!(matches!(put, Err(StoreError::Refused { .. })));
     drop(store);
     assert_eq!(fs::read(&path).unwrap(), before);
-    assert!(matches!(to_read_unverified(&killed).err(), Some(OpenError::Denied { .. })));
+    assert!(matches!(
+        to_read_unverified(&killed, &Failures::of(&killed)).err(),
+        Some(OpenError::Denied { .. })
+    ));
 }
 
 #[tokio::test]
