@@ -3,9 +3,11 @@
 SHELL := /bin/bash
 
 FLIGHTS := examples/flights
-# Histories that `make sim` plays, and the one that `make sim-one` plays.
+# Histories that `make sim` plays, from the first on or from FROM, and the one that `make sim-one` plays.
 SEEDS ?= 2000
 SEED ?= 1
+# From this many histories on, building them optimized takes less time than they do.
+SIM_PROFILE ?= $(shell [ "$(SEEDS)" -ge 10000 ] && echo release || echo dev)
 # How long each test of `make chaos` makes trouble, and how often one run is killed there. SEED decides
 # when.
 MINUTES ?= 3
@@ -74,7 +76,7 @@ advisories: rust ## Known vulnerabilities of the dependencies; fetches their lis
 	$$(localstack/environment cargo-deny)/bin/cargo-deny --locked check advisories
 
 sim: rust ## SEEDS random histories over a faulty store; a failure prints its seed
-	SEEDS=$(SEEDS) cargo test --locked -p simulation -- --nocapture
+	SEEDS=$(SEEDS) cargo test --locked --profile $(SIM_PROFILE) -p simulation -- --nocapture
 
 sim-one: rust ## One history, step by step: make sim-one SEED=3599
 	SEED=$(SEED) cargo test --locked -p simulation -- --nocapture

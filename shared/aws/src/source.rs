@@ -163,7 +163,8 @@ impl Sources {
     /// before every tick: it asks a source at most once a minute, and sooner when a shard was found
     /// closed. Answers what went wrong, stream by stream; the other streams are registered.
     ///
-    /// A tick after an error is safe: what is not registered is not drained either. A
+    /// After an error, time waits for shards that continue registered ones: those are not drained
+    /// before. It does not wait for others, so do not tick before this went well once. A
     /// [`RegistryError::SourceChanged`] among the errors is for a person.
     pub async fn register(&self, registry: &Registry, now: WallMs) -> Vec<SourceError> {
         let mut errors = Vec::new();

@@ -16,8 +16,10 @@
 //! 3. A tick that is cut off by the invocation's end is as good as one that failed: the next
 //!    invocation begins at the chain.
 //! 4. Shards that the sources list are registered before each tick (the sources list themselves
-//!    once a minute), whether or not they have records. That this fails does not stop ticks; what
-//!    only a person can mend fails the invocation at its end.
+//!    once a minute), whether or not they have records. Before that was done once, a process does
+//!    not tick: time would not wait for a shard whose first records are still to come. Later
+//!    failures do not stop ticks: children of known shards are waited for anyway. What only a
+//!    person can mend does not stop ticks either, and fails the invocation at its end.
 //!
 //! Not here: what a tick does (`flow::advance`).
 
@@ -52,6 +54,11 @@ enum TickError {
          goes on, results stop: give the function more memory or a longer timeout"
     )]
     CutOff,
+    #[error(
+        "not all shards of the sources are registered yet, and time has to wait for each of them: \
+         {0}"
+    )]
+    Unregistered(String),
 }
 
 impl TickError {
@@ -59,6 +66,7 @@ impl TickError {
         match self {
             TickError::Advance(error) => error.is_transient(),
             TickError::CutOff => false,
+            TickError::Unregistered(_) => true,
         }
     }
 
@@ -68,6 +76,7 @@ impl TickError {
             TickError::Advance(error) if error.is_transient() => "Advance.Retry",
             TickError::Advance(_) => "Advance.Stuck",
             TickError::CutOff => "Advance.Deadline",
+            TickError::Unregistered(_) => "Register.Retry",
         }
     }
 }
@@ -76,6 +85,8 @@ impl TickError {
 pub struct Ticker {
     advance: Advance,
     logs: Logs,
+    /// Whether everything that the sources listed was registered once since this process began.
+    registered: bool,
     tick: Duration,
     clock: Arc<Clock>,
     metrics: Metrics,
@@ -92,7 +103,8 @@ impl Ticker {
         clock: Arc<Clock>,
         metrics: Metrics,
     ) -> Ticker {
-        Ticker { advance, logs, tick, clock, metrics, checkpoint_at: None }
+        let (registered, checkpoint_at) = (false, None);
+        Ticker { advance, logs, registered, tick, clock, metrics, checkpoint_at }
     }
 
     /// Ticks until `ends`, at least once, and says what the ticks did.
@@ -120,10 +132,16 @@ impl Ticker {
         let mut unregistered = None;
         let hard = ends.hard.map(|left| started + left);
         loop {
-            unregistered = self.register_until(request_id, hard).await?.or(unregistered);
+            let registered = self.register_until(request_id, hard).await;
             let began = Instant::now();
             let nonce = format!("{request_id}-{}", summary.ticks + summary.failed + summary.lost);
-            let result = self.tick(&nonce, hard).await;
+            let result = match registered {
+                Ok(stuck) => {
+                    unregistered = stuck.or(unregistered);
+                    self.tick(&nonce, hard).await
+                }
+                Err(error) => Err(error),
+            };
             let took = began.elapsed();
             let pause = match &result {
                 Ok(ticked) => {
@@ -176,22 +194,32 @@ impl Ticker {
     ) -> Result<Option<Failure>, TickError> {
         let registering = self.register(request_id);
         match hard {
-            Some(hard) => timeout_at(hard, registering).await.map_err(|_| TickError::CutOff),
-            None => Ok(registering.await),
+            Some(hard) => timeout_at(hard, registering).await.map_err(|_| TickError::CutOff)?,
+            None => registering.await,
         }
     }
 
-    /// Registers every shard that the sources list. Answers what only a person can mend.
-    async fn register(&mut self, request_id: &str) -> Option<Failure> {
-        let mut stuck = None;
+    /// Registers every shard that the sources list. Answers what only a person can mend. What
+    /// passes is an error as long as not everything was registered once.
+    async fn register(&mut self, request_id: &str) -> Result<Option<Failure>, TickError> {
+        let (mut stuck, mut passing) = (None, None);
         for error in self.logs.register((self.clock)()).await {
             let error_type = logs::code(&error);
             tracing::error!(request_id, error_type, "{error}");
             if !error.is_transient() {
                 stuck = Some(Failure { code: error_type, message: error.to_string() });
+            } else {
+                passing = Some(error.to_string());
             }
         }
-        stuck
+        match passing {
+            Some(error) if !self.registered => Err(TickError::Unregistered(error)),
+            Some(_) => Ok(stuck),
+            None => {
+                self.registered = true;
+                Ok(stuck)
+            }
+        }
     }
 
     /// One line for the invocation, and a metrics document.

@@ -16,6 +16,24 @@ use crate::pipeline::bounds;
 use crate::script::{Merged, Script};
 use crate::windows::{Judged, Windows, judge, sessions_by_tick};
 
+/// The test streams.
+const STREAMS: [&str; 2] = ["events", "others"];
+
+/// What came in, and when windows could close.
+#[derive(Debug, Clone)]
+pub struct Facts {
+    /// Every record, with the tick that merged it.
+    pub merged: Vec<Merged>,
+    /// The watermark after each tick; what is open after the last one closes.
+    pub watermarks: Vec<Option<i64>>,
+}
+
+impl From<&Script> for Facts {
+    fn from(script: &Script) -> Facts {
+        Facts { merged: script.merged(), watermarks: script.watermarks() }
+    }
+}
+
 /// What the oracle needs to know of a query.
 #[derive(Debug, Clone)]
 pub struct Question<'a> {
@@ -25,8 +43,9 @@ pub struct Question<'a> {
     pub windows: Windows,
     /// Milliseconds.
     pub grace: i64,
-    /// For sessions: SQL over the tables `events` and `others` that gives the ids of the rows that
-    /// the sessions are made of, and their keys.
+    /// SQL over the tables `events` and `others` that gives the ids of the rows that the query
+    /// counts, and their keys. Sessions are made of these; without it, other windows count every
+    /// row.
     pub keys: Option<&'a str>,
 }
 
@@ -41,39 +60,50 @@ pub struct Answer {
     pub judged: BTreeMap<i64, Judged>,
 }
 
-/// Asks the engine.
+/// Asks the engine one question.
 pub fn ask(script: &Script, question: &Question<'_>) -> Answer {
-    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-    runtime.block_on(answer(script, question))
+    ask_all(&Facts::from(script), std::slice::from_ref(question)).remove(0)
 }
 
-async fn answer(script: &Script, question: &Question<'_>) -> Answer {
+/// Asks the engine several questions about the same facts.
+pub fn ask_all(facts: &Facts, questions: &[Question<'_>]) -> Vec<Answer> {
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
     let config = SessionConfig::new().with_target_partitions(1).with_batch_size(1 << 20);
     let config = config.set_bool("datafusion.sql_parser.map_string_types_to_utf8view", false);
     let context = SessionContext::new_with_config(config);
-    let merged = script.merged();
     lookup_tables(&context);
-    for stream in ["events", "others"] {
-        let records: Vec<&Merged> = merged.iter().filter(|it| it.log.stream == stream).collect();
+    for stream in STREAMS {
+        let records = facts.merged.iter().filter(|it| it.log.stream == stream);
         let rows: Vec<(&Merged, Option<(i64, i64)>)> =
-            records.iter().map(|record| (*record, None)).collect();
+            records.map(|record| (record, None)).collect();
         register(&context, stream, &rows, false);
     }
-    let judged = match (question.windows, question.keys) {
+    let answer = |question| runtime.block_on(answer(&context, facts, question));
+    questions.iter().map(answer).collect()
+}
+
+async fn answer(context: &SessionContext, facts: &Facts, question: &Question<'_>) -> Answer {
+    let Facts { merged, watermarks } = facts;
+    let keys = match question.keys {
+        Some(keys) => Some(keys_of(context, keys).await),
+        None => None,
+    };
+    let judged = match (question.windows, &keys) {
         (Windows::Session { gap }, Some(keys)) => {
-            let keys = keys_of(&context, keys).await;
-            sessions_by_tick(&merged, &keys, gap, question.grace, &script.watermarks())
+            sessions_by_tick(merged, keys, gap, question.grace, watermarks)
         }
-        (windows, _) => {
-            let watermarks = script.watermarks();
+        (windows, keys) => {
             let judged = |record: &Merged| {
                 let closed = record.tick.checked_sub(1).and_then(|before| watermarks[before]);
                 (record.event.id, judge(windows, question.grace, record.event.ts, closed))
             };
-            merged.iter().map(judged).collect()
+            let counts = |record: &&Merged| {
+                keys.as_ref().is_none_or(|keys| keys.contains_key(&record.event.id))
+            };
+            merged.iter().filter(counts).map(judged).collect()
         }
     };
-    for stream in ["events", "others"] {
+    for stream in STREAMS {
         let (mut on_time, mut late) = (Vec::new(), Vec::new());
         for record in merged.iter().filter(|it| it.log.stream == stream) {
             if let Some(judged) = judged.get(&record.event.id) {
@@ -81,8 +111,8 @@ async fn answer(script: &Script, question: &Question<'_>) -> Answer {
                 late.extend(judged.late.iter().map(|window| (record, Some(*window))));
             }
         }
-        register(&context, &format!("w_{stream}"), &on_time, true);
-        register(&context, &format!("late_{stream}"), &late, true);
+        register(context, &format!("w_{stream}"), &on_time, true);
+        register(context, &format!("late_{stream}"), &late, true);
     }
     let frame = context.sql(question.sql).await.unwrap_or_else(|error| {
         panic!("the oracle cannot plan {}: {}", question.sql, error.strip_backtrace())
@@ -149,6 +179,8 @@ fn register(
 
 fn add(context: &SessionContext, name: &str, batch: RecordBatch) {
     let table = MemTable::try_new(batch.schema(), vec![vec![batch]]).unwrap();
+    // The windowed tables are another question's before.
+    context.deregister_table(name).unwrap();
     context.register_table(name, Arc::new(table)).unwrap();
 }
 

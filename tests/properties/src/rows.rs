@@ -38,7 +38,7 @@ impl Rows {
         let mut rows = Vec::new();
         for batch in batches {
             for row in 0..batch.num_rows() {
-                rows.push(batch.columns().iter().map(|column| cell(column, row)).collect());
+                rows.push(cells(batch, row));
             }
         }
         Rows(rows).sorted()
@@ -75,6 +75,11 @@ impl Rows {
 /// Types of a schema's columns.
 pub fn types(schema: &SchemaRef) -> Vec<DataType> {
     schema.fields().iter().map(|field| field.data_type().clone()).collect()
+}
+
+/// One row of a batch.
+pub fn cells(batch: &RecordBatch, row: usize) -> Vec<Cell> {
+    batch.columns().iter().map(|column| cell(column, row)).collect()
 }
 
 fn cell(column: &ArrayRef, row: usize) -> Cell {

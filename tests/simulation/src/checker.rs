@@ -6,11 +6,13 @@
 //! | [`chain`] | epochs are dense and created once; watermark and merged positions never go back |
 //! | [`emission`] | an id has one content for ever; an epoch is marked after its last line |
 //! | [`fold`] | each epoch gave what folding its records by the query's definition gives |
+//! | [`batch`] | random queries gave what the engine's batch SQL gives over the rows that were not late |
 //! | [`ledger`] | whatever the chain says: counted + late + dead = all, record by record |
 //!
 //! Shares no code with append, merge and advance: it decodes what they stored, and folds the
 //! source's own records.
 
+mod batch;
 mod chain;
 mod emission;
 mod fold;
@@ -19,13 +21,14 @@ mod logs;
 
 use std::collections::BTreeMap;
 
+use properties::rows::Cell;
 use tidemill_codec::{decode_checkpoint, decode_segment};
 use tidemill_flow::keys::Keys;
 use tidemill_model::{Checkpoint, Segment};
 
 use crate::history::{History, Stats, Violation, violated};
 use crate::pipelines::{Meaning, Windows};
-use crate::sink::{Content, Line};
+use crate::sink::{Content, Line, ResultRow};
 
 /// A segment, and which created item it was.
 pub(crate) struct Stored {
@@ -46,6 +49,16 @@ pub(crate) struct Evidence<'a> {
 /// A window, [start, end).
 pub(crate) type Span = (i64, i64);
 
+/// A result row of a query of known meaning.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+struct Counted {
+    start: i64,
+    end: i64,
+    key: Option<String>,
+    n: i64,
+    total: i64,
+}
+
 /// Checks a history.
 pub(crate) fn check(history: &History) -> Result<(), Violation> {
     let lines = emission::lines(history)?;
@@ -56,7 +69,8 @@ pub(crate) fn check(history: &History) -> Result<(), Violation> {
     chain::check(&evidence)?;
     emission::check(&evidence)?;
     ledger::check(&evidence)?;
-    fold::check(&evidence)
+    fold::check(&evidence)?;
+    batch::check(&evidence)
 }
 
 /// The items under one partition key, by sort key; one that was created twice is a violation.
@@ -82,8 +96,8 @@ fn unreadable(error: impl std::fmt::Display) -> Violation {
 
 impl Meaning {
     /// Whether an event with this value counts.
-    fn counts(&self, value: i64) -> bool {
-        !self.from_zero || value >= 0
+    fn counts(&self, value: Option<i64>) -> bool {
+        !self.from_zero || value.is_some_and(|value| value >= 0)
     }
 
     /// The windows of fixed length that an event at `time` lies in, by their definition.
@@ -118,17 +132,39 @@ impl History {
         let newest = newest.and_then(|item| decode_checkpoint(&item.bytes).ok());
         let logs = self.shards.iter().map(|shard| of(&keys.log(&shard.log)));
         let records = self.shards.iter().flat_map(|shard| &shard.records);
-        let dead = records.filter(|it| matches!(it.content, crate::source::Content::Dead(_)));
+        let dead = records.filter_map(|it| match it.content {
+            crate::source::Content::Dead(reason) => Some(reason),
+            crate::source::Content::Event(_) => None,
+        });
+        let future = dead.clone().filter(|reason| *reason == "future").count();
         let results = ids.values().filter(|it| matches!(it, Content::Result { .. })).count();
         self.stats = Stats {
             segments: logs.sum::<usize>() as u64,
             epochs: of(&checkpoint) as u64,
             late: newest.map_or(0, |newest| newest.totals.late),
             dead: dead.count() as u64,
+            future: future as u64,
             results: results as u64,
+            batch_rows: if self.planned.random.is_empty() { 0 } else { results as u64 },
             repeated: (lines.len() - ids.len()) as u64,
             ..self.stats
         };
+    }
+}
+
+impl ResultRow {
+    /// What a query of known meaning says in this row: `k`, `n` and `total`, by the order of its
+    /// columns.
+    fn counted(&self) -> Option<Counted> {
+        let text = |column: usize| match self.cells.get(column) {
+            Some(Cell::Exact(text)) => Some(text.as_str()),
+            _ => None,
+        };
+        let number = |column: usize| text(column)?.trim_matches('\'').parse().ok();
+        let key = text(0).filter(|key| *key != "NULL");
+        let key = key.map(|key| key.trim_matches('\'').to_string());
+        let (start, end, n, total) = (self.start, self.end, number(3)?, number(4)?);
+        Some(Counted { start, end, key, n, total })
     }
 }
 

@@ -56,14 +56,24 @@ pub(crate) struct Ack {
 pub struct Stats {
     /// Histories.
     pub seeds: u64,
+    /// Histories of random queries.
+    pub random: u64,
     /// Source records.
     pub records: u64,
     /// Records that can never be counted.
     pub dead: u64,
+    /// Of these, records whose time was too far ahead.
+    pub future: u64,
     /// (record, window) pairs that were late.
     pub late: u64,
     /// Records offered again after they were in the log.
     pub duplicates: u64,
+    /// Shards that were split.
+    pub splits: u64,
+    /// Pairs of shards that were merged.
+    pub merges: u64,
+    /// Records of shards that continue others.
+    pub inherited: u64,
     /// Segments created.
     pub segments: u64,
     /// Puts of a segment that lost a race.
@@ -78,14 +88,30 @@ pub struct Stats {
     pub recovered: u64,
     /// Result rows, each id once.
     pub results: u64,
+    /// Of these, rows compared with what a batch gives.
+    pub batch_rows: u64,
     /// Lines that a sink got more than once.
     pub repeated: u64,
-    /// Processes that crashed.
+    /// Emissions of which a sink took some lines and then failed.
+    pub half_emitted: u64,
+    /// Processes that crashed in a call of the store, done or not.
     pub crashes: u64,
+    /// Processes that were killed between two calls, with work under way.
+    pub killed: u64,
     /// Calls of the store that stalled.
     pub stalls: u64,
-    /// Calls that failed.
-    pub failures: u64,
+    /// Calls of the store that stalled for more than an hour.
+    pub long_stalls: u64,
+    /// Calls that were refused: throttled.
+    pub refused: u64,
+    /// Calls whose outcome nobody heard, done or not.
+    pub unknown: u64,
+    /// Processes whose clock was off.
+    pub skewed: u64,
+    /// Hours that passed.
+    pub hours: u64,
+    /// Times in which no advance ran for hours.
+    pub outages: u64,
     /// Items that expired.
     pub expired: u64,
     /// Appends refused because nobody merged.
@@ -100,18 +126,23 @@ impl Stats {
         }
     }
 
-    fn counts(&self) -> [(&'static str, u64); 18] {
+    fn counts(&self) -> [(&'static str, u64); 31] {
         let mut copy = *self;
         copy.counts_mut().map(|(name, count)| (name, *count))
     }
 
-    fn counts_mut(&mut self) -> [(&'static str, &mut u64); 18] {
+    fn counts_mut(&mut self) -> [(&'static str, &mut u64); 31] {
         [
             ("seeds", &mut self.seeds),
+            ("random", &mut self.random),
             ("records", &mut self.records),
             ("dead", &mut self.dead),
+            ("future", &mut self.future),
             ("late", &mut self.late),
             ("duplicates", &mut self.duplicates),
+            ("splits", &mut self.splits),
+            ("merges", &mut self.merges),
+            ("inherited", &mut self.inherited),
             ("segments", &mut self.segments),
             ("races", &mut self.races),
             ("epochs", &mut self.epochs),
@@ -119,10 +150,18 @@ impl Stats {
             ("lost_ticks", &mut self.lost_ticks),
             ("recovered", &mut self.recovered),
             ("results", &mut self.results),
+            ("batch_rows", &mut self.batch_rows),
             ("repeated", &mut self.repeated),
+            ("half_emitted", &mut self.half_emitted),
             ("crashes", &mut self.crashes),
+            ("killed", &mut self.killed),
             ("stalls", &mut self.stalls),
-            ("failures", &mut self.failures),
+            ("long_stalls", &mut self.long_stalls),
+            ("refused", &mut self.refused),
+            ("unknown", &mut self.unknown),
+            ("skewed", &mut self.skewed),
+            ("hours", &mut self.hours),
+            ("outages", &mut self.outages),
             ("expired", &mut self.expired),
             ("near_expiry", &mut self.near_expiry),
         ]

@@ -5,13 +5,14 @@
 //! seed ─ scenario ─▶ world: sources ─ ingest ─▶ store ─ advance ─▶ sinks      one thread
 //!                      │        faults, stalls, crashes, expiry, skew
 //!                      ▼
-//!                    history ─▶ checker: tiling, chain, fold, ledger, emission
+//!                    history ─▶ checker: tiling, chain, fold, ledger, emission, batch
 //! ```
 //!
 //! # Invariants
 //! 1. One thread, and the seed decides everything: who runs next, what fails, what time it is.
 //! 2. The checker shares no code with append, merge and advance: it folds the source's own records
-//!    by the definition of each query.
+//!    by the definition of each query, or asks the engine's batch SQL over the rows that were not
+//!    late.
 //! 3. A world that is broken on purpose ([`Mutant`]) is found out: what no mutant breaks is not
 //!    checked.
 //!
@@ -46,14 +47,14 @@ pub struct Run {
 
 /// Plays the history of `seed` and checks it. With a mutant the world is broken in that way.
 pub fn run(seed: u64, mutant: Option<Mutant>) -> Run {
-    let scenario = scenario::Scenario::new(seed, mutant);
-    let mut world = match world::World::new(scenario) {
-        Ok(world) => world,
+    let scenario = match scenario::Scenario::new(seed, mutant) {
+        Ok(scenario) => scenario,
         Err(violation) => {
             let (trace, stats) = (Vec::new(), Stats::default());
             return Run { trace, stats, violation: Some(violation) };
         }
     };
+    let mut world = world::World::new(scenario);
     let played = world.play();
     let history = world.into_history();
     let violation = played.and_then(|()| checker::check(&history)).err();

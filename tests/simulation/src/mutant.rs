@@ -23,13 +23,17 @@ pub enum Mutant {
     ChangedRow,
     /// A sink changes every row, each time in the same way.
     WrongRow,
+    /// The source says that a shard has ended though nobody registered those that continue it.
+    ForgottenChildren,
+    /// A shard is registered with its first records, not when its source lists it.
+    UnlistedShards,
     /// Clocks differ by more than events may be out of order.
     WildClocks,
 }
 
 impl Mutant {
     /// All of them.
-    pub const ALL: [Mutant; 11] = [
+    pub const ALL: [Mutant; 13] = [
         Mutant::NewPositions,
         Mutant::EarlyAck,
         Mutant::LostSegment,
@@ -40,6 +44,8 @@ impl Mutant {
         Mutant::LostLine,
         Mutant::ChangedRow,
         Mutant::WrongRow,
+        Mutant::ForgottenChildren,
+        Mutant::UnlistedShards,
         Mutant::WildClocks,
     ];
 }

@@ -2,6 +2,7 @@
 
 mod advance;
 mod ingest;
+mod port;
 
 use std::future::Future;
 use std::pin::{Pin, pin};
@@ -11,8 +12,9 @@ use std::task::{Context, Poll, Waker};
 use tidemill_model::WallMs;
 use tidemill_testkit::{Call, FaultyStore, Step};
 
-pub(crate) use advance::{Ticker, tick};
+pub(crate) use advance::{Ticker, Untickable, tick};
 pub(crate) use ingest::{Delivered, Ingest, Stopped, deliver};
+pub(crate) use port::Port;
 
 use crate::store::Recorder;
 
@@ -96,6 +98,13 @@ impl<W, R> Process<W, R> {
         self.task = None;
         self.warm = None;
         self.stalled_until = None;
+    }
+
+    /// Crashes; answers the name, and whether nothing was under way.
+    pub(crate) fn kill(&mut self) -> (String, bool) {
+        let was_idle = self.is_idle();
+        self.crash();
+        (self.name.clone(), was_idle)
     }
 
     /// Lets stalled calls go on.

@@ -2,7 +2,9 @@
 
 use tidemill_testkit::Rng;
 
+use crate::history::Violation;
 use crate::mutant::Mutant;
+use crate::pipelines::{self, FIRST_SEEDS, Planned};
 
 /// The longest that one delivery takes, milliseconds: less than half the segments' time to live,
 /// which is what the protocol asks of writers.
@@ -12,9 +14,8 @@ pub(crate) const DELIVERY_MAX_MS: i64 = 11 * 3_600_000;
 pub(crate) struct Scenario {
     pub(crate) seed: u64,
     pub(crate) mutant: Option<Mutant>,
-    /// Which of the pipelines.
-    pub(crate) pipeline: usize,
-    /// Shards of each stream.
+    pub(crate) planned: &'static Planned,
+    /// Shards of each stream, in the beginning.
     pub(crate) shards: usize,
     pub(crate) ingests_per_shard: usize,
     pub(crate) advances: usize,
@@ -40,6 +41,8 @@ pub(crate) struct Scenario {
     pub(crate) stalls: u64,
     /// Percent of emissions' lines at which a sink fails.
     pub(crate) sink_failures: u64,
+    /// Of 1000 steps, how many split or merge shards.
+    pub(crate) reshards: u64,
     /// Of 1000 steps, how many let minutes or hours pass.
     pub(crate) long_waits: u64,
     pub(crate) steps: u64,
@@ -48,17 +51,18 @@ pub(crate) struct Scenario {
 }
 
 impl Scenario {
-    pub(crate) fn new(seed: u64, mutant: Option<Mutant>) -> Scenario {
+    pub(crate) fn new(seed: u64, mutant: Option<Mutant>) -> Result<Scenario, Violation> {
         let mut rng = Rng::new(seed);
+        let planned = pipelines::of(seed, &mut rng)?;
         let one_of = |rng: &mut Rng, choices: &[i64]| rng.pick(choices).copied().unwrap_or(0);
         let advances = rng.between(1, 2) as usize;
         let out_of_orderness_ms = one_of(&mut rng, &[0, 2000, 5000, 30_000]);
         let has_faults = !rng.chance(5);
         let percent = |rng: &mut Rng, max: i64| if has_faults { rng.between(0, max) } else { 0 };
-        Scenario {
+        Ok(Scenario {
             seed,
             mutant,
-            pipeline: rng.index(usize::MAX),
+            planned,
             shards: rng.between(1, 4) as usize,
             ingests_per_shard: rng.between(1, 2) as usize,
             advances,
@@ -81,9 +85,13 @@ impl Scenario {
             crashes: percent(&mut rng, 2) as u64,
             stalls: percent(&mut rng, 12) as u64,
             sink_failures: percent(&mut rng, 4) as u64,
+            reshards: one_of(&mut rng, &[0, 4, 10]) as u64,
             long_waits: one_of(&mut rng, &[0, 5, 90]) as u64,
-            steps: rng.between(200, 800) as u64,
+            steps: match seed < FIRST_SEEDS {
+                true => rng.between(100, 380),
+                false => rng.between(200, 800),
+            } as u64,
             rng,
-        }
+        })
     }
 }

@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use arrow::array::{Array, AsArray, RecordBatch};
-use arrow::datatypes::{ArrowPrimitiveType, Int64Type, TimestampMillisecondType};
+use arrow::datatypes::TimestampMillisecondType;
 use async_trait::async_trait;
+use properties::rows::{Cell, cells};
 use tidemill_flow::ports::{Emission, Sink, SinkError, Taken};
 use tidemill_model::{DeadLetter, Epoch};
 use tidemill_testkit::Rng;
@@ -30,13 +31,12 @@ pub(crate) enum Content {
 }
 
 /// One result row of any query.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, PartialEq)]
 pub(crate) struct ResultRow {
     pub(crate) start: i64,
     pub(crate) end: i64,
-    pub(crate) key: Option<String>,
-    pub(crate) n: i64,
-    pub(crate) total: i64,
+    /// All columns, the window's bounds too.
+    pub(crate) cells: Vec<Cell>,
 }
 
 /// What all sinks together hold. Outlives every process.
@@ -53,6 +53,8 @@ struct State {
     files: BTreeMap<String, Vec<Line>>,
     /// Percent of lines at which a sink fails.
     failures: u64,
+    /// Emissions of which a sink took some lines and then failed.
+    half: u64,
     mutant: Option<Mutant>,
     rng: Rng,
 }
@@ -60,7 +62,7 @@ struct State {
 impl Outbox {
     pub(crate) fn new(trace: Trace, failures: u64, mutant: Option<Mutant>, rng: Rng) -> Outbox {
         let (delivered, files) = (Vec::new(), BTreeMap::new());
-        let state = State { delivered, files, failures, mutant, rng };
+        let state = State { delivered, files, failures, half: 0, mutant, rng };
         Outbox { state: Arc::new(Mutex::new(state)), trace }
     }
 
@@ -81,6 +83,11 @@ impl Outbox {
         self.state().files.clone()
     }
 
+    /// Emissions of which a sink took some lines and then failed.
+    pub(crate) fn half(&self) -> u64 {
+        self.state().half
+    }
+
     pub(crate) fn heal(&self) {
         self.state().failures = 0;
     }
@@ -99,8 +106,10 @@ impl Outbox {
             Some(Mutant::ChangedRow | Mutant::WrongRow) => {
                 let again = state.delivered.iter().any(|it| it.id == line.id);
                 let again = again || mutant == Some(Mutant::WrongRow);
-                if let Content::Result { row, .. } = &mut line.content {
-                    row.total += i64::from(again);
+                if let Content::Result { row, .. } = &mut line.content
+                    && again
+                {
+                    row.falsify();
                 }
             }
             _ => {}
@@ -116,16 +125,15 @@ impl Outbox {
 
 fn told(content: &Content) -> String {
     match content {
-        Content::Result { row, .. } => format!(
-            "{} [{}, {}) n={} total={}",
-            row.key.as_deref().unwrap_or("null"),
-            row.start,
-            row.end,
-            row.n,
-            row.total
-        ),
+        Content::Result { row, .. } => {
+            let cells = row.cells.iter().map(|cell| match cell {
+                Cell::Exact(text) => text.clone(),
+                other => format!("{other:?}"),
+            });
+            cells.collect::<Vec<_>>().join(" ")
+        }
         Content::Dead(letter) => {
-            format!("{} {:?} {:?}", letter.log, letter.position, letter.reason)
+            format!("{} {:?}", letter.log, letter.reason)
         }
     }
 }
@@ -172,9 +180,12 @@ impl Sink for SimulatedSink {
             let content = Content::Dead(letter.clone());
             lines.push(Line { id: format!("dead/{epoch}/{n}"), epoch, content });
         }
-        for line in lines {
+        for (taken, line) in lines.into_iter().enumerate() {
             pause().await;
-            self.outbox.take(self.name, self.is_file, line)?;
+            if let Err(error) = self.outbox.take(self.name, self.is_file, line) {
+                self.outbox.state().half += u64::from(taken > 0);
+                return Err(error);
+            }
         }
         pause().await;
         let length = self.outbox.state().files.get(self.name).map_or(0, Vec::len);
@@ -182,23 +193,26 @@ impl Sink for SimulatedSink {
     }
 }
 
-/// Row `n` of a query's results; `None` when its columns are not what every query here has.
+/// Row `n` of a query's results; `None` when it has no window, as every query here has.
 fn row(batch: &RecordBatch, n: usize) -> Option<ResultRow> {
-    let key = batch.column_by_name("k")?.as_string_opt::<i32>()?;
-    Some(ResultRow {
-        start: number::<TimestampMillisecondType>(batch, "window_start", n)?,
-        end: number::<TimestampMillisecondType>(batch, "window_end", n)?,
-        key: key.is_valid(n).then(|| key.value(n).to_string()),
-        n: number::<Int64Type>(batch, "n", n)?,
-        total: number::<Int64Type>(batch, "total", n)?,
-    })
+    let time = |name: &str| {
+        let column = batch.column_by_name(name)?.as_primitive_opt::<TimestampMillisecondType>()?;
+        column.is_valid(n).then(|| column.value(n))
+    };
+    let (start, end) = (time("window_start")?, time("window_end")?);
+    Some(ResultRow { start, end, cells: cells(batch, n) })
 }
 
-fn number<T: ArrowPrimitiveType<Native = i64>>(
-    batch: &RecordBatch,
-    column: &str,
-    n: usize,
-) -> Option<i64> {
-    let column = batch.column_by_name(column)?.as_primitive_opt::<T>()?;
-    column.is_valid(n).then(|| column.value(n))
+impl ResultRow {
+    /// Makes it another row of the same window.
+    fn falsify(&mut self) {
+        if let Some(cell) = self.cells.last_mut() {
+            let text = match cell {
+                Cell::Exact(text) => text.trim_matches('\'').to_string(),
+                _ => String::new(),
+            };
+            let other = text.parse::<i64>().map_or("?".to_string(), |n| (n + 1).to_string());
+            *cell = Cell::Exact(format!("'{other}'"));
+        }
+    }
 }

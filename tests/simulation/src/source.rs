@@ -1,18 +1,28 @@
-//! The sources: shards that grow, records that are delivered again and again, cut anew each time.
+//! The sources: shards that grow, split and merge, records that are delivered again and again, cut
+//! anew each time.
+//!
+//! A stream is like a Kafka topic, with partitions that stay, or like a Kinesis stream, whose shards
+//! end while others continue them. As Lambda does, a child's records are delivered only after its
+//! parents were read to their end.
+//!
+//! Not here: what one process knows of the shards ([`port`](crate::process::Port)).
 
+mod content;
+mod reshard;
+
+use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use async_trait::async_trait;
 use bytes::Bytes;
 use tidemill_flow::decode::{RawBatch, RawRecord};
-use tidemill_flow::ports::{Drained, Source};
 use tidemill_model::{LogId, Position, WallMs};
 use tidemill_testkit::Rng;
 
 use crate::mutant::Mutant;
-use crate::pipelines::MAX_FUTURE_MS;
 use crate::scenario::Scenario;
-use crate::store::pause;
+
+pub(crate) use content::Content;
+pub(crate) use reshard::{Listed, Listing};
 
 /// One record and what it means.
 #[derive(Debug, Clone)]
@@ -23,33 +33,27 @@ pub(crate) struct Record {
     pub(crate) content: Content,
 }
 
-/// What a record holds.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Content {
-    Event {
-        key: Option<&'static str>,
-        value: i64,
-        time: i64,
-    },
-    /// No query may count it, for this reason.
-    Dead(&'static str),
-}
-
 /// One shard.
 #[derive(Debug, Clone)]
 pub(crate) struct Shard {
     pub(crate) log: LogId,
+    /// The shards that it continues; they may have been gone from the beginning.
+    pub(crate) parents: Vec<LogId>,
     /// Where reading begins.
     pub(crate) start: Position,
     pub(crate) records: Vec<Record>,
     /// Records that the source takes for done.
     pub(crate) committed: usize,
+    /// When it ended; `None`: it is open.
+    closed: Option<WallMs>,
+    /// From when on listings show it.
+    listed_from: WallMs,
     /// Whether positions are sequence numbers with sub-numbers, not offsets.
     sequences: bool,
     next: u64,
 }
 
-/// All shards, shared by the world, its processes and advance's port.
+/// All shards, shared by the world and its processes.
 #[derive(Clone)]
 pub(crate) struct Sources {
     state: Arc<Mutex<State>>,
@@ -57,9 +61,12 @@ pub(crate) struct Sources {
 
 struct State {
     shards: Vec<Shard>,
+    /// Streams that are like Kinesis streams.
+    kinesis: BTreeSet<String>,
+    records: i64,
     ended: bool,
     rng: Rng,
-    /// Whether the port sometimes cannot tell.
+    /// Whether a source sometimes does not answer.
     is_vague: bool,
     mutant: Option<Mutant>,
 }
@@ -72,24 +79,28 @@ pub(crate) struct Delivery {
     /// Index of the first record, and one past the last.
     pub(crate) from: usize,
     pub(crate) to: usize,
+    /// Whether the shard continues another one.
+    pub(crate) is_child: bool,
     pub(crate) batch: RawBatch,
 }
 
 impl Sources {
     pub(crate) fn new(scenario: &Scenario, streams: &[&str], rng: &mut Rng) -> Sources {
         let mut shards = Vec::new();
+        let mut kinesis = BTreeSet::new();
         for stream in streams {
-            for shard in 0..scenario.shards {
-                let sequences = rng.chance(50);
-                let next = rng.below(1000);
-                let mut shard = Shard {
-                    log: LogId::new(*stream, format!("{shard}")),
-                    start: Position::START,
-                    records: Vec::new(),
-                    committed: 0,
-                    sequences,
-                    next,
+            if rng.chance(65) {
+                kinesis.insert(stream.to_string());
+            }
+            let sequences = kinesis.contains(*stream);
+            for number in 0..scenario.shards {
+                let log = LogId::new(*stream, format!("{number}"));
+                // What it continues was gone before the pipeline began.
+                let parents = match sequences && rng.chance(20) {
+                    true => vec![LogId::new(*stream, format!("before-{number}"))],
+                    false => Vec::new(),
                 };
+                let mut shard = Shard::new(log, parents, WallMs(0), sequences, rng);
                 if rng.chance(30) {
                     shard.start = shard.position(rng);
                 }
@@ -97,7 +108,8 @@ impl Sources {
             }
         }
         let (rng, mutant) = (rng.fork(), scenario.mutant);
-        let state = State { shards, ended: false, rng, is_vague: true, mutant };
+        let (records, ended, is_vague) = (0, false, true);
+        let state = State { shards, kinesis, records, ended, rng, is_vague, mutant };
         Sources { state: Arc::new(Mutex::new(state)) }
     }
 
@@ -124,14 +136,32 @@ impl Sources {
         state.shards[shard].committed < state.shards[shard].records.len()
     }
 
-    /// No record will come any more, and the port always knows.
+    /// No record will come any more, and every question is answered.
     pub(crate) fn end(&self) {
         let mut state = self.state();
         state.ended = true;
         state.is_vague = false;
     }
 
-    /// Adds a record to a shard, and answers a line about it.
+    /// Whether no record will come any more.
+    pub(crate) fn has_ended(&self) -> bool {
+        self.state().ended
+    }
+
+    /// Whether a question has no answer this time.
+    pub(crate) fn is_silent(&self, percent: u64) -> bool {
+        let mut state = self.state();
+        state.is_vague && state.rng.chance(percent)
+    }
+
+    /// Whether something lies after a position.
+    pub(crate) fn has_more(&self, log: &LogId, position: Position) -> bool {
+        let state = self.state();
+        let shard = state.shards.iter().find(|shard| shard.log == *log);
+        shard.and_then(|it| it.records.last()).is_some_and(|last| last.position > position)
+    }
+
+    /// Adds a record to an open shard, and answers a line about it.
     pub(crate) fn produce(
         &self,
         shard: usize,
@@ -139,12 +169,18 @@ impl Sources {
         scenario: &Scenario,
         rng: &mut Rng,
     ) -> String {
-        let content = content(now, scenario, rng);
-        let bytes = bytes(&content, now, rng);
         let mut state = self.state();
+        state.records += 1;
+        let content = content::random(state.records, now, scenario, rng);
+        let bytes = content::bytes(&content, now, rng);
         let shard = &mut state.shards[shard];
         let position = shard.position(rng);
-        let line = format!("{} {position:?} {content:?}", shard.log);
+        let text = String::from_utf8_lossy(&bytes);
+        let (log, number) = (&shard.log, shard.records.len());
+        let line = match &content {
+            Content::Event(_) => format!("{log} #{number} {text}"),
+            Content::Dead(reason) => format!("{log} #{number} {reason}: {text}"),
+        };
         shard.records.push(Record { position, arrival: now, bytes, content });
         line
     }
@@ -153,6 +189,9 @@ impl Sources {
     pub(crate) fn deliver(&self, shard: usize, count: usize, rng: &mut Rng) -> Option<Delivery> {
         let mut state = self.state();
         let mutant = state.mutant;
+        if !state.is_its_turn(shard) {
+            return None;
+        }
         let it = &mut state.shards[shard];
         let again = if rng.chance(40) { rng.index(it.committed.min(30) + 1) } else { 0 };
         let from = it.committed - again;
@@ -175,7 +214,8 @@ impl Sources {
                 record.position = it.position(rng);
             }
         }
-        Some(Delivery { shard, log: it.log.clone(), from, to, batch })
+        let (log, is_child) = (it.log.clone(), !it.parents.is_empty());
+        Some(Delivery { shard, log, from, to, is_child, batch })
     }
 
     /// Takes the records before index `to` for done; answers the last one's position if that is
@@ -192,6 +232,19 @@ impl Sources {
 }
 
 impl Shard {
+    /// A shard without records.
+    fn new(
+        log: LogId,
+        parents: Vec<LogId>,
+        listed_from: WallMs,
+        sequences: bool,
+        rng: &mut Rng,
+    ) -> Shard {
+        let (start, records, committed) = (Position::START, Vec::new(), 0);
+        let (closed, next) = (None, rng.below(1000));
+        Shard { log, parents, start, records, committed, closed, listed_from, sequences, next }
+    }
+
     /// The next record's position: rising, with gaps.
     fn position(&mut self, rng: &mut Rng) -> Position {
         let next = self.next;
@@ -204,65 +257,5 @@ impl Shard {
             }
         }
         Position::from_offset(next)
-    }
-}
-
-const KEYS: [Option<&str>; 4] = [Some("a"), Some("b"), Some("c"), None];
-
-fn content(now: WallMs, scenario: &Scenario, rng: &mut Rng) -> Content {
-    if rng.chance(6) {
-        let reasons = ["undecodable", "no_event_time", "future"];
-        return Content::Dead(reasons[rng.index(reasons.len())]);
-    }
-    // In an orderly world half of the bound is left for what clocks differ.
-    let behind = scenario.out_of_orderness_ms / 2;
-    let lag = match rng.below(100) {
-        0..75 => rng.between(0, behind),
-        75..85 if scenario.shift_ms == 0 => -rng.between(0, MAX_FUTURE_MS / 20),
-        85..97 if !scenario.orderly => rng.between(0, 60_000),
-        97.. if !scenario.orderly => rng.between(0, 5 * 3_600_000),
-        _ => 0,
-    };
-    let key = KEYS[rng.index(KEYS.len())];
-    let value = rng.between(-5, 20);
-    Content::Event { key, value, time: now.0 - scenario.shift_ms - lag }
-}
-
-fn bytes(content: &Content, now: WallMs, rng: &mut Rng) -> Vec<u8> {
-    let any = rng.below(1000);
-    match content {
-        Content::Event { key, value, time } => {
-            let key = key.map_or("null".to_string(), |key| format!("{key:?}"));
-            format!("{{\"k\":{key},\"v\":{value},\"ts\":{time}}}").into_bytes()
-        }
-        Content::Dead("undecodable") if any < 300 => vec![b'{', 0xff, (any % 250) as u8],
-        Content::Dead("undecodable") => format!("{{\"k\":{any}").into_bytes(),
-        Content::Dead("no_event_time") => format!("{{\"k\":\"a\",\"v\":{any}}}").into_bytes(),
-        Content::Dead(_) => {
-            let time = now.0 + MAX_FUTURE_MS + 1 + any as i64;
-            format!("{{\"k\":\"a\",\"v\":{any},\"ts\":{time}}}").into_bytes()
-        }
-    }
-}
-
-#[async_trait]
-impl Source for Sources {
-    async fn drained(&self, log: &LogId, position: Position) -> Drained {
-        pause().await;
-        let mut state = self.state();
-        let is_vague = state.is_vague && state.rng.chance(15);
-        if state.mutant == Some(Mutant::FalselyDrained) {
-            return Drained::Yes;
-        }
-        let shard = state.shards.iter().find(|shard| shard.log == *log);
-        match shard.and_then(|shard| shard.records.last()) {
-            _ if is_vague => Drained::Unknown,
-            Some(last) if last.position > position => Drained::No,
-            _ => Drained::Yes,
-        }
-    }
-
-    async fn ended(&self, _log: &LogId) -> bool {
-        self.state().ended
     }
 }

@@ -19,15 +19,15 @@ mod time;
 use std::sync::Arc;
 
 use tidemill_codec::decode_checkpoint;
-use tidemill_flow::advance::{AdvanceError, Ticked};
+use tidemill_flow::advance::Ticked;
 use tidemill_flow::keys::Keys;
 use tidemill_model::{Checkpoint, Epoch, WallMs};
-use tidemill_testkit::{FaultyStore, RandomFaults, Rng};
+use tidemill_testkit::{Fault, FaultyStore, RandomFaults, Rng};
 
 use crate::clock::VirtualClock;
 use crate::history::{Ack, History, Stats, Violation};
-use crate::pipelines::{self, Planned};
-use crate::process::{Delivered, Ingest, Process, Ticker};
+use crate::pipelines::Planned;
+use crate::process::{Delivered, Ingest, Process, Ticker, Untickable};
 use crate::scenario::{DELIVERY_MAX_MS, Scenario};
 use crate::sink::Outbox;
 use crate::source::Sources;
@@ -39,7 +39,7 @@ const BEGIN: WallMs = WallMs(1_767_225_600_000);
 const HOUR_MS: i64 = 3_600_000;
 
 type IngestProcess = Process<Ingest, Delivered>;
-type AdvanceProcess = Process<Ticker, Option<Result<Ticked, AdvanceError>>>;
+type AdvanceProcess = Process<Ticker, Result<Ticked, Untickable>>;
 
 /// One world.
 pub(crate) struct World {
@@ -51,8 +51,9 @@ pub(crate) struct World {
     sources: Sources,
     outbox: Outbox,
     recorder: Recorder,
-    /// Process i serves shard i modulo the number of shards.
     ingests: Vec<IngestProcess>,
+    /// The shard that each of them serves.
+    serves: Vec<usize>,
     advances: Vec<AdvanceProcess>,
     acks: Vec<Ack>,
     nonces: u64,
@@ -66,9 +67,8 @@ pub(crate) struct World {
 }
 
 impl World {
-    pub(crate) fn new(mut scenario: Scenario) -> Result<World, Violation> {
-        let all = pipelines::all()?;
-        let planned = &all[scenario.pipeline % all.len()];
+    pub(crate) fn new(mut scenario: Scenario) -> World {
+        let planned = scenario.planned;
         let mut rng = scenario.rng.fork();
         let clock = VirtualClock::new(BEGIN);
         let trace = Trace::new(clock.clone());
@@ -85,6 +85,7 @@ impl World {
             outbox,
             recorder,
             ingests: Vec::new(),
+            serves: Vec::new(),
             advances: Vec::new(),
             acks: Vec::new(),
             nonces: 0,
@@ -96,29 +97,56 @@ impl World {
             rng,
             scenario,
         };
-        for number in 0..world.sources.count() * world.scenario.ingests_per_shard {
-            let process = world.process(format!("ingest {number}"));
-            world.ingests.push(process);
-        }
+        (0..world.sources.count()).for_each(|shard| world.serve(shard));
         for number in 0..world.scenario.advances {
             let process = world.process(format!("advance {number}"));
             world.advances.push(process);
         }
         world.tell_scenario();
-        Ok(world)
+        world
+    }
+
+    /// Starts the processes of a shard.
+    fn serve(&mut self, shard: usize) {
+        for _ in 0..self.scenario.ingests_per_shard {
+            let process = self.process(format!("ingest {}", self.ingests.len()));
+            self.ingests.push(process);
+            self.serves.push(shard);
+        }
     }
 
     fn tell_scenario(&self) {
-        let Scenario { seed, shards, orderly, files, shift_ms, .. } = &self.scenario;
-        let queries: Vec<&str> = self.planned.queries.iter().map(|query| query.name).collect();
-        self.trace.say(
-            "world",
-            format_args!(
-                "seed={seed} queries={queries:?} shards={shards} orderly={orderly} files={files} \
-                 shift_ms={shift_ms} out_of_orderness_ms={} idle_after_ms={}",
-                self.scenario.out_of_orderness_ms, self.scenario.idle_after_ms
-            ),
-        );
+        let it = &self.scenario;
+        let say = |what: std::fmt::Arguments| self.trace.say("world", what);
+        say(format_args!("seed {}: {} shards per stream", it.seed, it.shards));
+        for (name, sql) in self.planned.queries() {
+            say(format_args!("{name}: {}", sql.trim()));
+        }
+        say(format_args!(
+            "events are up to {} ms out of order, in order={}, {} ms behind; logs are idle after {} \
+             ms; clocks are off by up to {} ms",
+            it.out_of_orderness_ms, it.orderly, it.shift_ms, it.idle_after_ms, it.skew_max_ms
+        ));
+        say(format_args!(
+            "bytes: segment {}, tick {}, snapshot {}; results of a tick {}; sinks are files={}",
+            it.segment_bytes_max,
+            it.tick_bytes_max,
+            it.snapshot_after_bytes,
+            it.results_max,
+            it.files
+        ));
+        say(format_args!(
+            "percent of calls: lost={} vanished={} refused={} crashes={} stalls={}; of lines: sink \
+             failures={}; of 1000 steps: long waits={} reshards={}",
+            it.lost,
+            it.vanished,
+            it.refused,
+            it.crashes,
+            it.stalls,
+            it.sink_failures,
+            it.long_waits,
+            it.reshards
+        ));
     }
 
     fn process<W, R>(&mut self, name: String) -> Process<W, R> {
@@ -127,7 +155,9 @@ impl World {
         let faults = RandomFaults { rng, lost, vanished, refused, stalls, crashes };
         let plan = TracedFaults { who: name.clone(), faults, trace: self.trace.clone() };
         let store = Arc::new(FaultyStore::new(self.recorder.clone(), plan));
-        Process::new(name, self.rng.between(-skew_max_ms, skew_max_ms), store)
+        let skew_ms = self.rng.between(-skew_max_ms, skew_max_ms);
+        self.stats.skewed += u64::from(skew_ms != 0);
+        Process::new(name, skew_ms, store)
     }
 
     /// Plays the whole history.
@@ -139,14 +169,17 @@ impl World {
     }
 
     pub(crate) fn into_history(self) -> History {
-        let faults = |store: &FaultyStore<Recorder>| {
-            let history = store.history();
-            history.iter().filter(|(_, fault)| *fault != tidemill_testkit::Fault::None).count()
-        };
         let stores = self.ingests.iter().map(|process| &process.store);
         let stores = stores.chain(self.advances.iter().map(|process| &process.store));
-        let failures = stores.map(|store| faults(store) as u64).sum();
-        let stats = Stats { races: self.recorder.races(), failures, ..self.stats };
+        let (mut refused, mut unknown) = (0, 0);
+        for (_, fault) in stores.flat_map(|store| store.history()) {
+            refused += u64::from(fault == Fault::Refused);
+            unknown += u64::from(matches!(fault, Fault::Lost | Fault::Vanished));
+        }
+        let (races, half_emitted) = (self.recorder.races(), self.outbox.half());
+        let hours = (self.clock.now().since(BEGIN) / HOUR_MS) as u64;
+        let random = u64::from(!self.planned.random.is_empty());
+        let stats = Stats { races, half_emitted, refused, unknown, hours, random, ..self.stats };
         let mut history = History {
             planned: self.planned,
             orderly: self.scenario.orderly,
@@ -173,7 +206,8 @@ impl World {
                 self.expire()?;
             }
             190..210 => self.expire()?,
-            210..216 if self.scenario.crashes > 0 => self.crash_any(),
+            draw @ 180..190 if draw < 180 + self.scenario.reshards => self.reshard(),
+            210..216 if self.scenario.crashes > 0 => self.kill_any(),
             216..220 if self.scenario.long_waits > 50 => self.begin_outage(),
             220..550 => {
                 let index = self.rng.index(self.ingests.len());
@@ -193,13 +227,24 @@ impl World {
     }
 
     fn produce(&mut self) {
-        let shard = self.rng.index(self.sources.count());
+        let open = self.sources.open();
+        let shard = open[self.rng.index(open.len())];
         for _ in 0..self.rng.between(1, 8) {
             self.clock.pass(self.rng.between(0, 1500));
             let now = self.clock.now();
             let line = self.sources.produce(shard, now, &self.scenario, &mut self.rng);
             self.trace.say("source", line);
             self.stats.records += 1;
+        }
+    }
+
+    /// Shards end, and others continue them.
+    fn reshard(&mut self) {
+        if let Some(resharded) = self.sources.reshard(self.clock.now(), &mut self.rng) {
+            self.trace.say("source", resharded.line);
+            self.stats.merges += u64::from(resharded.is_merge);
+            self.stats.splits += u64::from(!resharded.is_merge);
+            resharded.children.into_iter().for_each(|child| self.serve(child));
         }
     }
 
@@ -216,21 +261,15 @@ impl World {
         self.checkpoint(None)
     }
 
-    fn crash_any(&mut self) {
+    /// Kills a process, wherever it waits, or what an idle one keeps in memory.
+    fn kill_any(&mut self) {
         let index = self.rng.index(self.ingests.len() + self.advances.len());
-        let name = match self.ingests.get_mut(index) {
-            Some(process) => {
-                process.crash();
-                process.name.clone()
-            }
-            None => {
-                let process = &mut self.advances[index - self.ingests.len()];
-                process.crash();
-                process.name.clone()
-            }
+        let (name, was_idle) = match self.ingests.get_mut(index) {
+            Some(process) => process.kill(),
+            None => self.advances[index - self.ingests.len()].kill(),
         };
-        self.trace.say(&name, "crashes");
-        self.stats.crashes += 1;
+        self.trace.say(&name, "is killed");
+        self.stats.killed += u64::from(!was_idle);
     }
 
     /// Resumes the calls whose stalls are over.
@@ -239,7 +278,7 @@ impl World {
         for process in &mut self.ingests {
             if !process.is_idle() && now.since(process.began) >= DELIVERY_MAX_MS {
                 self.trace.say(&process.name, "is killed: it took too long");
-                self.stats.crashes += 1;
+                self.stats.killed += 1;
                 process.crash();
             }
             if process.stalled_until.is_some_and(|until| until <= now) {

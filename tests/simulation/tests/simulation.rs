@@ -1,16 +1,18 @@
 //! Random histories, each decided by its seed.
 //!
-//! `make sim SEEDS=2000` plays more of them, `make sim-one SEED=7` plays one and prints every step.
+//! `make sim SEEDS=2000` plays more of them, from the first on or from `FROM=5000`; `make sim-one
+//! SEED=7` plays one and prints every step.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::env;
+use std::ops::Range;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use simulation::{Mutant, Run, Stats, Violation, run};
 
 /// Histories that a usual test run plays.
-const SEEDS: u64 = 300;
+const SEEDS: u64 = 500;
 
 fn number(names: [&str; 2]) -> Option<u64> {
     names.iter().find_map(|name| env::var(name).ok()).map(|text| {
@@ -28,8 +30,12 @@ fn asked_seed() -> Option<u64> {
 }
 
 /// Plays seeds on all cores, one thread each, and answers the runs' sum; `each` may stop it.
-fn play(seeds: u64, mutant: Option<Mutant>, each: impl Fn(u64, &Run) -> bool + Sync) -> Stats {
-    let next = AtomicU64::new(0);
+fn play(
+    seeds: Range<u64>,
+    mutant: Option<Mutant>,
+    each: impl Fn(u64, &Run) -> bool + Sync,
+) -> Stats {
+    let next = AtomicU64::new(seeds.start);
     let sum = Mutex::new(Stats::default());
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
     std::thread::scope(|scope| {
@@ -37,13 +43,13 @@ fn play(seeds: u64, mutant: Option<Mutant>, each: impl Fn(u64, &Run) -> bool + S
             scope.spawn(|| {
                 loop {
                     let seed = next.fetch_add(1, Ordering::Relaxed);
-                    if seed >= seeds {
+                    if seed >= seeds.end {
                         break;
                     }
                     let run = run(seed, mutant);
                     sum.lock().unwrap_or_else(PoisonError::into_inner).add(&run.stats);
                     if !each(seed, &run) {
-                        next.store(seeds, Ordering::Relaxed);
+                        next.store(seeds.end, Ordering::Relaxed);
                     }
                 }
             });
@@ -57,14 +63,19 @@ fn the_same_seed_gives_the_same_history() {
     if is_asked() {
         return;
     }
+    let mut stats = Stats::default();
     for seed in 0..20 {
         let (first, second) = (run(seed, None), run(seed, None));
         let differs = first.trace.iter().zip(&second.trace).find(|(first, second)| first != second);
         assert_eq!(differs, None, "seed {seed}");
         assert_eq!(first.trace.len(), second.trace.len(), "seed {seed}");
         assert_eq!(first.violation, second.violation, "seed {seed}");
+        assert_eq!(first.stats, second.stats, "seed {seed}");
         assert!(first.trace.len() > 100, "seed {seed} did nothing");
+        stats.add(&first.stats);
     }
+    let kinds = [stats.random, stats.seeds - stats.random, stats.splits, stats.merges];
+    assert!(!kinds.contains(&0), "a kind of history was not tried: {stats}");
 }
 
 #[test]
@@ -77,11 +88,17 @@ fn every_record_counts_once_whatever_fails() {
         return;
     }
     let seeds = number(["SIM_SEEDS", "SEEDS"]).unwrap_or(SEEDS);
+    let from = number(["SIM_FROM", "FROM"]).unwrap_or(0);
     let failed = Mutex::new(Vec::new());
-    let stats = play(seeds, None, |seed, run| {
+    let played = AtomicU64::new(0);
+    let stats = play(from..from + seeds, None, |seed, run| {
         if let Some(violation) = &run.violation {
             println!("seed {seed}: {violation}\n  every step: make sim-one SEED={seed}");
             failed.lock().unwrap().push(seed);
+        }
+        let played = played.fetch_add(1, Ordering::Relaxed) + 1;
+        if played.is_multiple_of(1000) {
+            println!("{played} of {seeds} seeds, {} failed", failed.lock().unwrap().len());
         }
         true
     });
@@ -101,7 +118,7 @@ fn a_world_that_breaks_a_promise_is_found_out() {
     }
     for mutant in Mutant::ALL {
         let (found, stopped) = (Mutex::new(None), AtomicU64::new(0));
-        play(SEEDS, Some(mutant), |seed, run| match &run.violation {
+        play(0..SEEDS, Some(mutant), |seed, run| match &run.violation {
             Some(Violation::Broken(what)) => {
                 found.lock().unwrap().get_or_insert((seed, what.clone()));
                 false
@@ -117,4 +134,19 @@ fn a_world_that_breaks_a_promise_is_found_out() {
             None => panic!("{mutant:?} was not found out in {SEEDS} seeds"),
         }
     }
+}
+
+/// Of a random query only the batch knows what it should have given.
+#[test]
+fn a_wrong_row_of_a_random_query_is_found_out_by_the_batch() {
+    if is_asked() {
+        return;
+    }
+    let random = (0..SEEDS).map(|seed| run(seed, Some(Mutant::WrongRow)));
+    let mut random = random.filter(|run| run.stats.random > 0 && run.stats.results > 0).take(5);
+    let told = random.by_ref().all(|run| match run.violation {
+        Some(Violation::Broken(what)) => what.contains("gives other rows than a batch"),
+        _ => false,
+    });
+    assert!(told && random.next().is_none());
 }

@@ -405,11 +405,11 @@ impl State {
         })
     }
 
-    /// Whether a shard has children, and all are registered. A closed shard always has some; a
-    /// listing that does not show them is not complete.
+    /// Whether a shard's children are all listed, and all are registered. A closed shard always has
+    /// some; a listing that does not show them all is not complete.
     fn has_children(&self, shard: &str) -> bool {
         self.knows_children(shard)
-            && self.listing.as_ref().is_some_and(|l| l.children(shard).next().is_some())
+            && self.listing.as_ref().is_some_and(|listing| listing.lists_all_children(shard))
     }
 }
 

@@ -298,13 +298,31 @@ async fn a_registry_that_hangs_is_cut_off_before_the_deadline() {
 }
 
 #[tokio::test]
-async fn sources_that_cannot_be_listed_do_not_stop_ticks() {
+async fn sources_that_cannot_be_listed_any_more_do_not_stop_ticks() {
+    let world = World::new();
+    let sink = Collected::default();
+    let mut ticker = ticker(&world, Arc::new(world.store.clone()), &sink);
+    ticker.run("r", ends(0)).await.unwrap();
+    ingest(&world).await;
+    an_hour_later(&world);
+    *world.shards.is_down.lock().unwrap() = true;
+    let summary = ticker.run("r", ends(100)).await.unwrap();
+    assert_eq!((summary.total_records, sink.rows()), (1000, ROWS));
+}
+
+/// Time went on while a shard of the first listing could not be registered, so that the shard's
+/// first records were late.
+#[tokio::test]
+async fn a_process_that_never_registered_all_shards_does_not_move_time() {
     let world = World::new();
     ingest(&world).await;
     an_hour_later(&world);
     *world.shards.is_down.lock().unwrap() = true;
     let sink = Collected::default();
     let mut ticker = ticker(&world, Arc::new(world.store.clone()), &sink);
+    let failure = ticker.run("r", ends(100)).await.unwrap_err();
+    assert_eq!((failure.code, sink.rows()), ("Register.Retry", 0));
+    *world.shards.is_down.lock().unwrap() = false;
     let summary = ticker.run("r", ends(100)).await.unwrap();
     assert_eq!((summary.total_records, sink.rows()), (1000, ROWS));
 }

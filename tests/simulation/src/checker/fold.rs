@@ -5,10 +5,10 @@ use std::collections::BTreeMap;
 
 use tidemill_model::{Checkpoint, DeadReason, EventMs};
 
-use super::{Evidence, Span, ledger};
+use super::{Counted, Evidence, Span, ledger};
 use crate::history::{Violation, violated};
 use crate::pipelines::{Meaning, Windows};
-use crate::sink::{Content, ResultRow};
+use crate::sink::Content;
 use crate::source;
 
 type Key = Option<String>;
@@ -41,7 +41,7 @@ struct Open {
 }
 
 pub(super) fn check(evidence: &Evidence) -> Result<(), Violation> {
-    for query in &evidence.history.planned.queries {
+    for query in &evidence.history.planned.known {
         let mut open = Open::default();
         let mut before: Option<&Checkpoint> = None;
         for checkpoint in &evidence.checkpoints {
@@ -78,11 +78,11 @@ fn merged(
         };
         let (after, through) = (merged(before), merged(Some(checkpoint)));
         for record in &shard.records {
-            let source::Content::Event { key, value, time } = &record.content else { continue };
+            let source::Content::Event(event) = &record.content else { continue };
             let is_new = after < record.position && record.position <= through;
-            if is_new && query.counts(*value) {
-                let (log, key) = (shard.log.to_string(), key.map(str::to_string));
-                events.push(Event { log, key, value: *value, time: *time });
+            if is_new && query.counts(event.i) {
+                let (log, key) = (shard.log.to_string(), event.k.clone());
+                events.push(Event { log, key, value: event.i.unwrap_or(0), time: event.ts });
             }
         }
     }
@@ -163,7 +163,7 @@ impl Open {
     }
 
     /// Takes out what the watermark closes, as result rows.
-    fn close(&mut self, query: &Meaning, watermark: Option<EventMs>) -> Vec<ResultRow> {
+    fn close(&mut self, query: &Meaning, watermark: Option<EventMs>) -> Vec<Counted> {
         let mut rows = Vec::new();
         if let Windows::Session { gap } = query.windows {
             for (key, sessions) in &mut self.sessions {
@@ -172,7 +172,7 @@ impl Open {
                     let end = last + gap;
                     let closes = is_closed(query, end, watermark);
                     if closes {
-                        rows.push(ResultRow { start: first, end, key: key.clone(), n, total });
+                        rows.push(Counted { start: first, end, key: key.clone(), n, total });
                     }
                     !closes
                 });
@@ -183,7 +183,7 @@ impl Open {
                 let closes = is_closed(query, *end, watermark);
                 if closes {
                     let (start, end, key) = (*start, *end, key.clone());
-                    rows.push(ResultRow { start, end, key, n: *n, total: *total });
+                    rows.push(Counted { start, end, key, n: *n, total: *total });
                 }
                 !closes
             });
@@ -196,8 +196,8 @@ impl Open {
 }
 
 /// The `count` rows of each window with the most records; among equals the first keys, null last.
-fn top(rows: Vec<ResultRow>, count: usize) -> Vec<ResultRow> {
-    let mut by_window: BTreeMap<Span, Vec<ResultRow>> = BTreeMap::new();
+fn top(rows: Vec<Counted>, count: usize) -> Vec<Counted> {
+    let mut by_window: BTreeMap<Span, Vec<Counted>> = BTreeMap::new();
     for row in rows {
         by_window.entry((row.start, row.end)).or_default().push(row);
     }
@@ -214,13 +214,13 @@ fn same_rows(
     evidence: &Evidence,
     query: &Meaning,
     checkpoint: &Checkpoint,
-    mut expected: Vec<ResultRow>,
+    mut expected: Vec<Counted>,
 ) -> Result<(), Violation> {
     let epoch = checkpoint.epoch;
     let emitted = (0..).map_while(|n| evidence.lines.get(&format!("{}/{epoch}/{n}", query.name)));
-    let mut emitted: Vec<ResultRow> = emitted
+    let mut emitted: Vec<Counted> = emitted
         .filter_map(|line| match &line.content {
-            Content::Result { row, .. } => Some(row.clone()),
+            Content::Result { row, .. } => row.counted(),
             Content::Dead(_) => None,
         })
         .collect();
@@ -254,8 +254,9 @@ fn same_late(
         let DeadReason::Late { query: name, .. } = &letter.reason else { continue };
         if name == query.name {
             let late = ledger::read(evidence, letter)?;
+            let key = late.key(letter)?;
             for span in late.windows {
-                let at = (letter.log.to_string(), late.key.clone(), span);
+                let at = (letter.log.to_string(), key.clone(), span);
                 *told.entry(at).or_default() += late.records;
             }
         }

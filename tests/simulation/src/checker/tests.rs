@@ -1,7 +1,7 @@
 use crate::pipelines::{Meaning, Windows};
 
 fn meaning(windows: Windows) -> Meaning {
-    let (name, stream) = ("q", "s");
+    let (name, stream) = ("q", "events");
     Meaning { name, stream, windows, grace: 0, letters: true, from_zero: false, top: None }
 }
 

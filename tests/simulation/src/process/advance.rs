@@ -7,13 +7,12 @@ use tidemill_flow::advance::{Advance, AdvanceError, Settings, Ticked};
 use tidemill_flow::append::Registry;
 use tidemill_flow::emit::{Emit, Routes};
 use tidemill_flow::keys::Keys;
-use tidemill_flow::merge::State;
 use tidemill_flow::ports::Sink;
 use tidemill_flow::time::StreamTime;
+use tidemill_model::WallMs;
 use tidemill_model::store::Store;
-use tidemill_model::{LogId, Position, WallMs};
 
-use super::{Task, ingest::register};
+use super::{Port, Task};
 use crate::clock::VirtualClock;
 use crate::history::Violation;
 use crate::pipelines::Planned;
@@ -25,15 +24,17 @@ use crate::source::Sources;
 pub(crate) struct Ticker {
     registry: Registry,
     advance: Advance,
-    /// Logs that it registers before its first tick, so that time waits for all of them.
-    unregistered: Vec<(LogId, Position)>,
+    /// It registers what is listed before each tick, so that time waits for all of it.
+    port: Arc<Port>,
+    /// Whether all of that was registered once.
+    registered: bool,
     clock: Box<dyn Fn() -> WallMs + Send + Sync>,
 }
 
 impl Ticker {
     /// A process that just started.
     pub(crate) fn new(
-        planned: &Planned,
+        planned: &'static Planned,
         scenario: &Scenario,
         store: Arc<dyn Store>,
         sources: &Sources,
@@ -57,13 +58,16 @@ impl Ticker {
         };
         let wrong = |error: &dyn std::fmt::Display| Violation::Broken(error.to_string());
         let emit = emit(planned, scenario, outbox).map_err(|error| wrong(&error))?;
-        let open = State::new(&planned.plan).map_err(|error| wrong(&error))?;
-        let source = Arc::new(sources.clone());
+        let open = planned.state().map_err(|error| wrong(&error))?;
+        let names = planned.pipeline.streams.keys().cloned().collect();
+        let port = Arc::new(Port::new(sources, names, scenario.mutant));
+        let source = Arc::clone(&port);
         let registry = Registry::new(Arc::clone(&store), keys.clone());
         Ok(Ticker {
             registry,
             advance: Advance::new(store, keys, Box::new(open), settings, source, emit),
-            unregistered: sources.logs(),
+            port,
+            registered: false,
             clock: Box::new(clock.skewed(skew_ms)),
         })
     }
@@ -80,23 +84,41 @@ fn emit(
         (name.to_string(), Box::new(sink) as Box<dyn Sink>)
     };
     let sinks = BTreeMap::from([sink("dead"), sink("even"), sink("odd")]);
-    let results = planned.queries.iter().zip(["even", "odd"].into_iter().cycle());
-    let results = results.map(|(query, sink)| (query.name.to_string(), sink.to_string()));
+    let results = planned.queries().zip(["even", "odd"].into_iter().cycle());
+    let results = results.map(|((query, _), sink)| (query.to_string(), sink.to_string()));
     Emit::new(sinks, Routes { results: results.collect(), dead_letters: "dead".to_string() })
 }
 
+/// Why there was no tick.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Untickable {
+    #[error("does not tick: {0}")]
+    Unregistered(String),
+    #[error(transparent)]
+    Advance(AdvanceError),
+}
+
+impl Untickable {
+    pub(crate) fn is_transient(&self) -> bool {
+        match self {
+            Untickable::Unregistered(_) => true,
+            Untickable::Advance(error) => error.is_transient(),
+        }
+    }
+}
+
 /// The task of one tick. `nonce` is one that no other tick has.
-pub(crate) fn tick(
-    mut ticker: Ticker,
-    nonce: String,
-) -> Task<Ticker, Option<Result<Ticked, AdvanceError>>> {
+pub(crate) fn tick(mut ticker: Ticker, nonce: String) -> Task<Ticker, Result<Ticked, Untickable>> {
     Box::pin(async move {
-        let Ticker { registry, unregistered, clock, .. } = &mut ticker;
-        if register(registry, unregistered, &*clock).await.is_err() {
-            return (ticker, None);
+        // As the function does: once all was registered, that this fails does not stop ticks.
+        let registered = ticker.port.register(&ticker.registry, (ticker.clock)()).await;
+        match registered {
+            Ok(()) => ticker.registered = true,
+            Err(_) if ticker.registered => {}
+            Err(error) => return (ticker, Err(Untickable::Unregistered(error))),
         }
         let now = (ticker.clock)();
         let ticked = ticker.advance.tick(now, &nonce).await;
-        (ticker, Some(ticked))
+        (ticker, ticked.map_err(Untickable::Advance))
     })
 }

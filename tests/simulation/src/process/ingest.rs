@@ -4,26 +4,24 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use tidemill_flow::append::{AppendFailure, AppendSettings, Appended, Appender, Registry};
-use tidemill_flow::combine::Combiner;
 use tidemill_flow::decode::Decoder;
 use tidemill_flow::keys::Keys;
+use tidemill_model::EventMs;
 use tidemill_model::store::Store;
-use tidemill_model::{EventMs, LogEntry, LogId, Position};
 
-use super::Task;
+use super::{Port, Task};
 use crate::clock::VirtualClock;
 use crate::history::Violation;
-use crate::pipelines::{Planned, TTL_MS};
+use crate::pipelines::{Planned, PooledCombiner, TTL_MS};
 use crate::source::Delivery;
 
 /// What an ingest process keeps from delivery to delivery.
 pub(crate) struct Ingest {
     registry: Registry,
     appender: Appender,
-    combiner: Combiner,
+    combiner: PooledCombiner,
     decoders: BTreeMap<String, Decoder>,
-    /// Logs that it registers before its first append.
-    unregistered: Vec<(LogId, Position)>,
+    port: Port,
     clock: Box<dyn Fn() -> tidemill_model::WallMs + Send + Sync>,
 }
 
@@ -48,9 +46,9 @@ pub(crate) enum Stopped {
 impl Ingest {
     /// A process that just started.
     pub(crate) fn new(
-        planned: &Planned,
+        planned: &'static Planned,
         store: Arc<dyn Store>,
-        logs: Vec<(LogId, Position)>,
+        port: Port,
         segment_bytes_max: usize,
         clock: &VirtualClock,
         skew_ms: i64,
@@ -66,10 +64,9 @@ impl Ingest {
         Ok(Ingest {
             registry: Registry::new(Arc::clone(&store), keys.clone()),
             appender: Appender::new(store, keys, settings),
-            combiner: Combiner::new(&planned.plan)
-                .map_err(|error| Violation::Broken(error.to_string()))?,
+            combiner: planned.combiner().map_err(|error| Violation::Broken(error.to_string()))?,
             decoders,
-            unregistered: logs,
+            port,
             clock: Box::new(clock.skewed(skew_ms)),
         })
     }
@@ -79,7 +76,8 @@ impl Ingest {
         delivery: &Delivery,
         seen: Option<EventMs>,
     ) -> (usize, Result<Appended, Stopped>) {
-        if let Err(error) = register(&self.registry, &mut self.unregistered, &self.clock).await {
+        let now = (self.clock)();
+        if let Err(error) = self.port.ensure(&self.registry, &delivery.log, now).await {
             return (delivery.from, Err(Stopped::Retry(error)));
         }
         let Some(decoder) = self.decoders.get_mut(&delivery.log.stream) else {
@@ -104,21 +102,6 @@ impl Ingest {
             }
         }
     }
-}
-
-/// Registers the logs that are left in `logs`, and takes them out as it does.
-pub(crate) async fn register(
-    registry: &Registry,
-    logs: &mut Vec<(LogId, Position)>,
-    clock: &(dyn Fn() -> tidemill_model::WallMs + Send + Sync),
-) -> Result<(), String> {
-    while let Some((log, start)) = logs.last().cloned() {
-        let (parents, identity) = (Vec::new(), "simulated".to_string());
-        let entry = LogEntry { log, parents, registered_at: clock(), start, identity };
-        registry.ensure(&entry).await.map_err(|error| error.to_string())?;
-        logs.pop();
-    }
-    Ok(())
 }
 
 /// The task of one delivery. `seen` is a watermark that the process knows of.

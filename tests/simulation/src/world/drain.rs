@@ -29,9 +29,9 @@ impl World {
                 violated!("a healthy pipeline does not take all records");
             }
             self.clock.pass(self.rng.between(0, 40));
-            if self.rng.chance(50) {
+            if self.rng.chance(85) {
                 let index = self.rng.index(self.ingests.len());
-                let has_backlog = self.sources.has_backlog(index % self.sources.count());
+                let has_backlog = self.sources.has_backlog(self.serves[index]);
                 if has_backlog || !self.ingests[index].is_idle() {
                     self.run_ingest(index)?;
                 }

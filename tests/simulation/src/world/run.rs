@@ -8,14 +8,14 @@ use super::{HOUR_MS, World};
 use crate::history::{Ack, Violation};
 use crate::mutant::Mutant;
 use crate::pipelines::TTL_MS;
-use crate::process::{self, Delivered, Ingest, Polled, Stopped, Ticker};
+use crate::process::{self, Delivered, Ingest, Polled, Port, Stopped, Ticker};
 use crate::scenario::DELIVERY_MAX_MS;
 use crate::store::{Paced, writes};
 
 impl World {
     /// Runs an ingest process a little, or gives it something to do.
     pub(super) fn run_ingest(&mut self, index: usize) -> Result<(), Violation> {
-        let shard = index % self.sources.count();
+        let shard = self.serves[index];
         let process = &mut self.ingests[index];
         if process.is_idle() {
             let count = self.rng.between(1, 20) as usize;
@@ -23,7 +23,8 @@ impl World {
                 return Ok(());
             };
             let (from, to) = (delivery.from, delivery.to);
-            self.trace.say(&process.name, format_args!("gets {} {from}..{to}", delivery.log));
+            self.stats.inherited += if delivery.is_child { (to - from) as u64 } else { 0 };
+            self.trace.say(&process.name, format_args!("gets {} #{from}..#{to}", delivery.log));
             if self.scenario.mutant == Some(Mutant::EarlyAck) {
                 self.commit(shard, to);
             }
@@ -35,7 +36,11 @@ impl World {
                 None => Ingest::new(
                     self.planned,
                     Arc::new(Paced(Arc::clone(&process.store))),
-                    self.sources.logs(),
+                    Port::new(
+                        &self.sources,
+                        self.planned.pipeline.streams.keys().cloned().collect(),
+                        self.scenario.mutant,
+                    ),
                     self.scenario.segment_bytes_max,
                     &self.clock,
                     process.skew_ms,
@@ -63,6 +68,7 @@ impl World {
                 let what = format_args!("stalls for {} s in call {}", ms / 1000, call.number);
                 self.trace.say(&process.name, what);
                 self.stats.stalls += 1;
+                self.stats.long_stalls += u64::from(ms > HOUR_MS);
             }
             Polled::Done(delivered) => self.delivered(index, delivered)?,
         }
@@ -145,13 +151,13 @@ impl World {
                 let what = format_args!("stalls for {} s in call {}", ms / 1000, call.number);
                 self.trace.say(&process.name, what);
                 self.stats.stalls += 1;
+                self.stats.long_stalls += u64::from(ms > HOUR_MS);
             }
-            Polled::Done(None) => self.trace.say(&process.name, "could not register the logs"),
-            Polled::Done(Some(Ok(ticked))) => self.ticked(index, &ticked)?,
-            Polled::Done(Some(Err(error))) if error.is_transient() => {
+            Polled::Done(Ok(ticked)) => self.ticked(index, &ticked)?,
+            Polled::Done(Err(error)) if error.is_transient() => {
                 self.trace.say(&process.name, error);
             }
-            Polled::Done(Some(Err(error))) => {
+            Polled::Done(Err(error)) => {
                 return Err(Violation::Stopped(format!("{} stops: {error}", process.name)));
             }
         }
@@ -161,16 +167,18 @@ impl World {
     pub(super) fn ticked(&mut self, index: usize, ticked: &Ticked) -> Result<(), Violation> {
         let name = &self.advances[index].name;
         let Ticked { epoch, recovered, lost, segments, windows, late, watermark, .. } = ticked;
-        let held_by = ticked.held_by.as_ref().map(ToString::to_string);
+        let (epoch, recovered) = (or_none(*epoch), or_none(*recovered));
+        let watermark = or_none(watermark.map(|at| at.0));
+        let held_by = or_none(ticked.held_by.as_ref());
         self.trace.say(
             name,
             format_args!(
-                "ticked: epoch={epoch:?} recovered={recovered:?} lost={lost} segments={segments} \
-                 windows={windows} late={late} watermark={watermark:?} held_by={held_by:?}"
+                "ticked: epoch={epoch} recovered={recovered} lost={lost} segments={segments} \
+                 windows={windows} late={late} watermark={watermark} held_by={held_by}"
             ),
         );
         self.stats.lost_ticks += u64::from(*lost);
-        self.stats.recovered += u64::from(recovered.is_some());
+        self.stats.recovered += u64::from(ticked.recovered.is_some());
         self.stats.snapshots += u64::from(ticked.snapshot);
         self.finished = ticked.finished;
         let began = self.advances[index].began;
@@ -181,4 +189,8 @@ impl World {
         }
         Ok(())
     }
+}
+
+fn or_none(value: Option<impl std::fmt::Display>) -> String {
+    value.map_or("none".to_string(), |value| value.to_string())
 }

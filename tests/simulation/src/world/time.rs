@@ -54,6 +54,7 @@ impl World {
         self.advances.iter_mut().for_each(Process::crash);
         let is_old = |it: &&mut IngestProcess| !it.is_idle() && now.since(it.began) > HOUR_MS;
         self.ingests.iter_mut().filter(is_old).for_each(Process::crash);
+        self.stats.outages += 1;
         self.outage_until = now.plus(OUTAGE_MS);
     }
 

@@ -65,6 +65,13 @@ impl Listing {
         }
     }
 
+    /// Whether all shards that continue a shard are listed: both of a split, or the one of a merge,
+    /// which has two parents. Shards that are made at once need not be listed at once.
+    pub(super) fn lists_all_children(&self, id: &str) -> bool {
+        let mut merged = self.children(id).filter(|child| child.parents.len() > 1);
+        merged.next().is_some() || self.children(id).count() > 1
+    }
+
     /// The listed shards that continue a shard.
     pub(super) fn children(&self, id: &str) -> impl Iterator<Item = &Shard> {
         self.shards.values().filter(move |shard| shard.parents.iter().any(|parent| parent == id))
@@ -111,6 +118,15 @@ mod tests {
     #[test]
     fn nothing_is_gone_while_shards_are_made() {
         assert_eq!(listing(false).standing(&id(1)), Standing::Unlisted);
+    }
+
+    #[test]
+    fn children_are_all_listed_when_both_of_a_split_are_or_the_one_of_a_merge() {
+        let all = listing(true);
+        assert_eq!([1, 2, 3, 4].map(|n| all.lists_all_children(&id(n))), [true, true, false, true]);
+        let half =
+            Listing::new(String::new(), true, vec![shard(2, true, &[]), shard(4, false, &[2])]);
+        assert!(!half.lists_all_children(&id(2)));
     }
 
     #[test]

@@ -104,11 +104,30 @@ async fn a_closed_shard_without_children_has_not_ended() {
     assert!(!world.kinesis.ended(&id(0)));
 }
 
+/// A shard of a split counted as ended when one of its children was listed, so that the records of
+/// the other, which was not listed yet, were late.
+#[tokio::test]
+async fn a_split_shard_has_not_ended_before_both_children_are_registered() {
+    let world = World::new(StartingPosition::TrimHorizon, true);
+    world.script().shards = vec![shard(0, &[], true), shard(1, &[0], false)];
+    world.register(NOW).await;
+    let end = read(&[], 0, None);
+    world.script().reads.push_back(end.clone());
+    assert_eq!(world.drained(0, position(0)).await, Drained::No);
+    assert!(!world.kinesis.ended(&id(0)));
+
+    world.script().shards.push(shard(2, &[0], false));
+    assert_eq!(world.register(NOW).await, Vec::<String>::new(), "looked at once, not in a minute");
+    assert!(world.kinesis.ended(&id(0)));
+    world.script().reads.push_back(end);
+    assert_eq!(world.drained(0, position(0)).await, Drained::Yes);
+}
+
 /// An answer at the tip of a shard that is known to be closed is from before its end.
 #[tokio::test]
 async fn a_closed_shard_is_drained_at_its_end_only() {
     let world = World::new(StartingPosition::TrimHorizon, true);
-    world.script().shards = vec![shard(0, &[], true), shard(1, &[0], false)];
+    world.script().shards = vec![shard(0, &[], true), shard(1, &[0], false), shard(2, &[0], false)];
     world.register(NOW).await;
     assert_eq!(world.drained(0, position(0)).await, Drained::No);
     world.script().reads.push_back(read(&[], 0, None));

@@ -1,0 +1,136 @@
+//! Random queries: over the rows that were not late, the engine's own SQL as one batch gives the
+//! same rows.
+//!
+//! Which rows were late follows from the definition of the windows and from what the chain says:
+//! which epoch merged a record, and where the watermark stood before. The letters and the count of
+//! late rows must say the same.
+
+use std::collections::BTreeMap;
+
+use properties::oracle::{self, Facts};
+use properties::rows::{Rows, Tolerance};
+use properties::script::Merged;
+use properties::windows::{Judged, Windows};
+use tidemill_model::{DeadReason, Epoch, LogId};
+
+use super::{Evidence, Span, ledger};
+use crate::history::{Violation, violated};
+use crate::pipelines::RandomQuery;
+use crate::sink::Content;
+use crate::source;
+
+/// Late records by (epoch, log, window).
+type Late = BTreeMap<(u64, LogId, Span), u64>;
+
+pub(super) fn check(evidence: &Evidence) -> Result<(), Violation> {
+    let queries = &evidence.history.planned.random;
+    if queries.is_empty() {
+        return Ok(());
+    }
+    let watermarks = evidence.checkpoints.iter().map(|it| it.watermark.map(|at| at.0)).collect();
+    let facts = Facts { merged: merged(evidence)?, watermarks };
+    let questions: Vec<_> = queries.iter().map(RandomQuery::question).collect();
+    let mut late_rows = 0;
+    for (query, answer) in queries.iter().zip(oracle::ask_all(&facts, &questions)) {
+        late_rows += answer.judged.values().map(|it| it.late.len() as u64).sum::<u64>();
+        same_late(evidence, query, &facts, &answer.judged)?;
+        let emitted = emitted(evidence, query)?;
+        if let Err(difference) = emitted.same(&Rows::of(&answer.batches), Tolerance::Exact) {
+            violated!("{} gives other rows than a batch: {difference}", query.name);
+        }
+    }
+    let totals = evidence.checkpoints.last().map(|newest| newest.totals).unwrap_or_default();
+    if totals.late != late_rows {
+        violated!("the chain counts {} late (row, window) pairs of {late_rows}", totals.late);
+    }
+    Ok(())
+}
+
+/// Every event, with the epoch that merged it.
+fn merged(evidence: &Evidence) -> Result<Vec<Merged>, Violation> {
+    let mut merged = Vec::new();
+    for shard in &evidence.history.shards {
+        let log = &shard.log;
+        for (index, record) in shard.records.iter().enumerate() {
+            let source::Content::Event(event) = &record.content else { continue };
+            let has_it = |checkpoint: &tidemill_model::Checkpoint| {
+                checkpoint.logs.get(log).is_some_and(|log| log.merged >= record.position)
+            };
+            // Merged positions never go back.
+            let tick = evidence.checkpoints.partition_point(|checkpoint| !has_it(checkpoint));
+            if tick == evidence.checkpoints.len() {
+                violated!("a record was never merged. log=`{log}` {:?}", record.position);
+            }
+            let (log, event, offset) = (log.clone(), event.clone(), index as u64);
+            merged.push(Merged { log, offset, event, tick });
+        }
+    }
+    Ok(merged)
+}
+
+/// What came out, each row in the epoch whose watermark closed its window.
+fn emitted(evidence: &Evidence, query: &RandomQuery) -> Result<Rows, Violation> {
+    let mut rows = Vec::new();
+    for line in evidence.lines.values() {
+        let Content::Result { query: name, row } = &line.content else { continue };
+        if *name != query.name {
+            continue;
+        }
+        // A row at a session's end, or in its grace, joins it.
+        let inclusive = i64::from(matches!(query.windows, Windows::Session { .. }));
+        let closes_at = row.end + query.grace + inclusive;
+        let Epoch(epoch) = line.epoch;
+        let watermark = |epoch: Option<u64>| {
+            let checkpoint = epoch.and_then(|epoch| evidence.checkpoints.get(epoch as usize));
+            checkpoint.and_then(|checkpoint| checkpoint.watermark)
+        };
+        let closed = |epoch| watermark(epoch).is_some_and(|it| it.0 >= closes_at);
+        if !closed(Some(epoch)) || closed(epoch.checked_sub(1)) {
+            violated!("{name} gave the window that ends at {} in epoch {epoch}", row.end);
+        }
+        rows.push(row.cells.clone());
+    }
+    Ok(Rows(rows).sorted())
+}
+
+/// The letters tell of the rows that are late by definition, of each in its epoch.
+fn same_late(
+    evidence: &Evidence,
+    query: &RandomQuery,
+    facts: &Facts,
+    judged: &BTreeMap<i64, Judged>,
+) -> Result<(), Violation> {
+    if !query.letters {
+        return Ok(());
+    }
+    let mut expected = Late::new();
+    for record in &facts.merged {
+        for span in judged.get(&record.event.id).into_iter().flat_map(|it| &it.late) {
+            let at = (record.tick as u64, record.log.clone(), *span);
+            *expected.entry(at).or_default() += 1;
+        }
+    }
+    let mut told = Late::new();
+    for line in evidence.lines.values() {
+        let Content::Dead(letter) = &line.content else { continue };
+        let DeadReason::Late { query: name, .. } = &letter.reason else { continue };
+        if *name != query.name {
+            continue;
+        }
+        let late = ledger::read(evidence, letter)?;
+        if let Some(event) = late.event {
+            let judged = judged.get(&event.id);
+            if judged.is_none_or(|it| late.windows.iter().any(|span| !it.late.contains(span))) {
+                violated!("{name} calls late what is not: {letter:?}");
+            }
+        }
+        for span in late.windows {
+            let at = (line.epoch.0, letter.log.clone(), span);
+            *told.entry(at).or_default() += late.records;
+        }
+    }
+    if told != expected {
+        violated!("{} tells of {told:?} as late, late are {expected:?}", query.name);
+    }
+    Ok(())
+}

@@ -1,0 +1,193 @@
+//! Random queries, each decided by its pipeline's number.
+//!
+//! Their aggregates are exact and do not depend on the order of rows, or name the order, so that a
+//! batch gives the same rows to the last bit.
+
+use properties::oracle::Question;
+use properties::windows::{Spelling, Windows};
+use tidemill_testkit::Rng;
+
+use super::{QueryText, STREAMS};
+
+/// A random query.
+#[derive(Debug, Clone)]
+pub(crate) struct RandomQuery {
+    pub(crate) name: String,
+    pub(crate) stream: &'static str,
+    pub(crate) windows: Windows,
+    pub(crate) grace: i64,
+    /// Whether late rows become dead letters; else they are only counted.
+    pub(crate) letters: bool,
+    spelling: Spelling,
+    /// `{from}` stands for what it reads, `{order}` for the order that a stream has anyway.
+    template: String,
+    /// Ids and keys of the rows that it counts.
+    keys: String,
+    /// The same query over the batch's tables.
+    batch: String,
+}
+
+impl RandomQuery {
+    /// What the pipeline file says.
+    pub(super) fn text(&self) -> QueryText {
+        let from = self.windows.to_sql(self.stream, self.spelling);
+        let sql = self.template.replace("{from}", &from).replace("{order}", "");
+        let (name, stream) = (self.name.clone(), self.stream);
+        QueryText { name, stream, sql, grace: self.grace, letters: self.letters }
+    }
+
+    /// What to ask a batch.
+    pub(crate) fn question(&self) -> Question<'_> {
+        let (windows, grace, keys) = (self.windows, self.grace, Some(self.keys.as_str()));
+        Question { sql: &self.batch, windows, grace, keys }
+    }
+}
+
+/// The queries of a random pipeline: one to three.
+pub(super) fn queries(number: u64) -> Vec<RandomQuery> {
+    let mut rng = Rng::new(number);
+    (0..rng.between(1, 3)).map(|query| random(format!("random_{query}"), &mut rng)).collect()
+}
+
+fn one_of(rng: &mut Rng, choices: &[&'static str]) -> &'static str {
+    rng.pick(choices).copied().unwrap_or("")
+}
+
+fn random(name: String, rng: &mut Rng) -> RandomQuery {
+    let stream = if rng.chance(75) { STREAMS[0] } else { STREAMS[1] };
+    let keys = keys(rng);
+    let filter = match rng.chance(45) {
+        true => format!(" WHERE {}", condition(rng)),
+        false => String::new(),
+    };
+    let template = template(&keys, &filter, rng);
+    let selected: String = keys.iter().map(|(key, name)| format!(", {key} AS {name}")).collect();
+    let batch = template
+        .replace("{from}", &format!("w_{stream}"))
+        .replace("{order}", "ORDER BY ts, __log, __offset");
+    RandomQuery {
+        name,
+        stream,
+        windows: windows(rng),
+        grace: *rng.pick(&[0, 0, 1, 2000, 7500]).unwrap_or(&0),
+        letters: rng.chance(60),
+        spelling: *rng
+            .pick(&[Spelling::Plain, Spelling::Flink, Spelling::Named])
+            .unwrap_or(&Spelling::Plain),
+        template,
+        keys: format!("SELECT id{selected} FROM {stream}{filter}"),
+        batch,
+    }
+}
+
+/// Windows of every kind: an event lies in at most 16.
+fn windows(rng: &mut Rng) -> Windows {
+    let offset = if rng.chance(40) { rng.between(-20_000, 20_000) } else { 0 };
+    match rng.below(4) {
+        0 => Windows::Tumble { size: rng.between(500, 30_000), offset },
+        1 => {
+            let slide = rng.between(1000, 15_000);
+            Windows::Hop { slide, size: rng.between(500, 4 * slide), offset }
+        }
+        2 => {
+            let step = rng.between(1000, 8000);
+            Windows::Cumulate { step, size: step * rng.between(1, 5), offset }
+        }
+        _ => Windows::Session { gap: rng.between(500, 12_000) },
+    }
+}
+
+/// No, one or two keys: expressions and their names.
+fn keys(rng: &mut Rng) -> Vec<(&'static str, &'static str)> {
+    let mut keys =
+        [("k", "k"), ("g", "g"), ("s", "s"), ("b", "b"), ("i % 3", "rest"), ("UPPER(k)", "u")];
+    rng.shuffle(&mut keys);
+    let count = *rng.pick(&[0, 1, 1, 1, 2, 2]).unwrap_or(&1);
+    keys[..count].to_vec()
+}
+
+/// Something that is true of some rows.
+fn condition(rng: &mut Rng) -> &'static str {
+    one_of(
+        rng,
+        &[
+            "i > 3",
+            "i % 2 = 0",
+            "b",
+            "NOT b",
+            "k = 'a'",
+            "k IN ('a', 'c')",
+            "k IS NOT NULL",
+            "s <> ''",
+            "s IS NULL OR g = 1",
+            "g <> 1 AND i < 15",
+            "dec > 0",
+        ],
+    )
+}
+
+/// An aggregate, perhaps of some of the rows only.
+fn aggregate(rng: &mut Rng) -> String {
+    let any = one_of(
+        rng,
+        &[
+            "COUNT(*)",
+            "COUNT(i)",
+            "COUNT(s)",
+            "COUNT(DISTINCT s)",
+            "COUNT(DISTINCT i)",
+            "COUNT(DISTINCT b)",
+            "SUM(i)",
+            "SUM(g)",
+            "SUM(dec)",
+            "SUM(i * 2 + 1)",
+            "SUM(DISTINCT i)",
+            "AVG(i)",
+            "MIN(i)",
+            "MAX(i)",
+            "MIN(s)",
+            "MAX(k)",
+            "MIN(ts)",
+            "MAX(d)",
+            "MAX(dec)",
+            "BOOL_AND(b)",
+            "BOOL_OR(b)",
+            "BIT_XOR(i)",
+            "FIRST_VALUE(id {order})",
+            "LAST_VALUE(s {order})",
+        ],
+    );
+    match rng.chance(25) && !any.contains("{order}") {
+        true => format!("{any} FILTER (WHERE {})", condition(rng)),
+        false => any.to_string(),
+    }
+}
+
+fn template(keys: &[(&'static str, &'static str)], filter: &str, rng: &mut Rng) -> String {
+    let columns: String = keys.iter().map(|(key, name)| format!("{key} AS {name}, ")).collect();
+    let aggregates: Vec<String> =
+        (0..rng.between(1, 5)).map(|column| format!("{} AS x{column}", aggregate(rng))).collect();
+    let grouped: String = keys.iter().map(|(key, _)| format!("{key}, ")).collect();
+    let having = match rng.below(100) {
+        0..15 => format!(" HAVING COUNT(*) > {}", rng.between(1, 2)),
+        15..25 => " HAVING MAX(i) IS NOT NULL AND COUNT(DISTINCT s) < 3".to_string(),
+        _ => String::new(),
+    };
+    let top = match !keys.is_empty() && rng.chance(25) {
+        true => {
+            let by = one_of(rng, &["COUNT(*) DESC", "MAX(i)", "SUM(i) DESC NULLS LAST"]);
+            let then: String = keys.iter().map(|(key, _)| format!(", {key}")).collect();
+            let count = rng.between(1, 3);
+            format!(
+                " QUALIFY ROW_NUMBER() OVER (PARTITION BY window_start, window_end \
+                 ORDER BY {by}{then}) <= {count}"
+            )
+        }
+        false => String::new(),
+    };
+    format!(
+        "SELECT {columns}window_start, window_end, {} FROM {{from}}{filter} \
+         GROUP BY {grouped}window_start, window_end{having}{top}",
+        aggregates.join(", ")
+    )
+}
