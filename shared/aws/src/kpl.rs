@@ -18,9 +18,12 @@
 use bytes::Bytes;
 use md5::{Digest, Md5};
 use prost::Message;
+use prost::encoding::{DecodeContext, decode_key, skip_field};
 
 const MAGIC: [u8; 4] = [0xF3, 0x89, 0x9A, 0xC2];
 const MD5_BYTES: usize = 16;
+/// A user record with its two required fields, both empty: tag and length of each.
+const USER_RECORD_BYTES_MIN: usize = 6;
 
 /// What of Amazon's `AggregatedRecord` is needed.
 #[derive(Clone, PartialEq, Message)]
@@ -50,10 +53,25 @@ pub fn unpack(record: &[u8]) -> Option<Vec<Bytes>> {
     if Md5::digest(body)[..] != *md5 {
         return None;
     }
+    if user_records(body)? > body.len() / USER_RECORD_BYTES_MIN {
+        return None;
+    }
     let aggregate = AggregatedRecord::decode(Bytes::copy_from_slice(body)).ok()?;
     let data = |record: UserRecord| record.partition_key_index.and(record.data);
     let records: Vec<Bytes> = aggregate.records.into_iter().map(data).collect::<Option<_>>()?;
     (!records.is_empty()).then_some(records)
+}
+
+/// How many user records a protobuf says it has; `None` when it is none. Counted before any is
+/// made: empty ones take two bytes there and many times that in memory.
+fn user_records(mut body: &[u8]) -> Option<usize> {
+    let mut count = 0;
+    while !body.is_empty() {
+        let (tag, wire_type) = decode_key(&mut body).ok()?;
+        skip_field(wire_type, tag, &mut body, DecodeContext::default()).ok()?;
+        count += usize::from(tag == 3);
+    }
+    Some(count)
 }
 
 /// An aggregate of these user records, all with the partition key `p`: what a producer sends, and
@@ -136,6 +154,14 @@ mod tests {
         assert_eq!(unpack(&MAGIC), None, "the magic number alone");
         assert_eq!(unpack(b"{}"), None);
         assert!(looks_aggregated(&wrong_sum) && !looks_aggregated(b"{}"));
+    }
+
+    #[test]
+    fn more_user_records_than_can_be_complete_are_a_plain_record() {
+        let complete = [0x1a, 4, 0x08, 0, 0x1a, 0];
+        assert_eq!(unpack(&sealed(&complete.repeat(1000))).unwrap().len(), 1000);
+        assert_eq!(user_records(&[0x1a, 0].repeat(1000)), Some(1000));
+        assert_eq!(unpack(&sealed(&[0x1a, 0].repeat(1_000_000))), None);
     }
 
     proptest! {

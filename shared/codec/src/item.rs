@@ -14,15 +14,16 @@
 //!
 //! # Invariants
 //! 1. The checksum is verified before anything is decompressed.
-//! 2. A body above [`BODY_BYTES_MAX`] is stored as it is, and so never fits an item of any store:
-//!    whatever was compressed can be decompressed again within the bound.
+//! 2. A body above [`BODY_BYTES_MAX`] (a segment's: above [`SEGMENT_BODY_BYTES_MAX`]) is stored as it
+//!    is, and so never fits an item of any store: whatever was compressed can be decompressed again
+//!    within the bound, and no few KiB of a log become many MiB for who reads them.
 //!
 //! Not here: what the bodies mean.
 
 use std::fmt;
 
 use serde::{Serialize, de::DeserializeOwned};
-use tidemill_model::limits::ITEM_BYTES_MAX;
+use tidemill_model::limits::{ITEM_BYTES_MAX, SEGMENT_BODY_BYTES_MAX};
 
 use crate::CodecError;
 
@@ -32,6 +33,7 @@ pub const BODY_BYTES_MAX: usize = 64 * 1024 * 1024;
 pub const HEADER_BYTES: usize = 20;
 
 const _: () = assert!(BODY_BYTES_MAX > ITEM_BYTES_MAX);
+const _: () = assert!(BODY_BYTES_MAX >= SEGMENT_BODY_BYTES_MAX);
 
 const MAGIC: [u8; 4] = *b"tide";
 const ZSTD_LEVEL: i32 = 1;
@@ -69,6 +71,16 @@ impl Kind {
         }
     }
 
+    /// Largest body that is compressed, bytes.
+    fn body_bytes_max(self) -> usize {
+        match self {
+            Kind::Segment => SEGMENT_BODY_BYTES_MAX,
+            Kind::Checkpoint | Kind::LogEntry | Kind::Emitted | Kind::SnapshotChunk => {
+                BODY_BYTES_MAX
+            }
+        }
+    }
+
     /// What people call it.
     pub fn name(self) -> &'static str {
         match self {
@@ -89,7 +101,7 @@ impl fmt::Display for Kind {
 
 /// Frames a body, compressed when that makes it smaller.
 pub fn seal(kind: Kind, body: &[u8]) -> Vec<u8> {
-    if body.len() <= BODY_BYTES_MAX
+    if body.len() <= kind.body_bytes_max()
         && let Ok(compressed) = zstd::bulk::compress(body, ZSTD_LEVEL)
         && compressed.len() < body.len()
     {

@@ -39,6 +39,7 @@ use slices::Placed;
 /// Ingest's part of all queries of a pipeline. One per worker.
 pub struct Combiner {
     stages: Vec<StageCombiner>,
+    show_content: bool,
 }
 
 struct StageCombiner {
@@ -53,16 +54,14 @@ impl Combiner {
         let mut stages = Vec::new();
         for query in &plan.queries {
             for stage in 0..query.stages.len() {
-                let runner = query.lower(stage).map_err(|error| failed(query, &error))?;
+                let runner = query
+                    .lower(stage)
+                    .map_err(|error| QueryError::of(&query.name, &error, plan.show_content))?;
                 stages.push(StageCombiner { query: Arc::clone(query), stage, runner });
             }
         }
-        Ok(Combiner { stages })
+        Ok(Combiner { stages, show_content: plan.show_content })
     }
-}
-
-fn failed(query: &QueryPlan, error: &datafusion::common::DataFusionError) -> QueryError {
-    QueryError::Failed { query: query.name.clone(), reason: error.strip_backtrace() }
 }
 
 impl Combine for Combiner {
@@ -78,8 +77,9 @@ impl Combine for Combiner {
             if !reads || decoded.rows.num_rows() == 0 {
                 continue;
             }
-            let partial =
-                stage.combine(log, decoded, seen).map_err(|error| failed(&stage.query, &error))?;
+            let partial = stage
+                .combine(log, decoded, seen)
+                .map_err(|error| QueryError::of(&stage.query.name, &error, self.show_content))?;
             if partial.num_rows() == 0 {
                 continue;
             }

@@ -35,6 +35,8 @@ pub struct State {
     /// The watermark that the state is closed up to.
     closed: Option<EventMs>,
     ledger: Ledger,
+    bytes_max: u64,
+    show_content: bool,
 }
 
 struct OpenQuery {
@@ -55,11 +57,35 @@ impl State {
             .queries
             .iter()
             .map(|query| {
-                let upper = Upper::new(query).map_err(|error| failed(query, &error))?;
+                let upper = Upper::new(query)
+                    .map_err(|error| QueryError::of(&query.name, &error, plan.show_content))?;
                 Ok(OpenQuery { plan: Arc::clone(query), stages: empty(query), upper })
             })
             .collect::<Result<_, QueryError>>()?;
-        Ok(State { queries, time: plan.time.clone(), closed: None, ledger: Ledger::default() })
+        Ok(State {
+            queries,
+            time: plan.time.clone(),
+            closed: None,
+            ledger: Ledger::default(),
+            bytes_max: plan.state_bytes_max,
+            show_content: plan.show_content,
+        })
+    }
+
+    /// Refuses to hold more than may be held.
+    fn check_size(&self) -> Result<(), QueryError> {
+        let bytes = |query: &OpenQuery| -> u64 { query.stages.iter().map(OpenStage::bytes).sum() };
+        let of_queries = self.queries.iter().map(bytes);
+        let bytes_of_all: u64 = of_queries.clone().sum();
+        if bytes_of_all <= self.bytes_max {
+            return Ok(());
+        }
+        let largest = of_queries.enumerate().max_by_key(|(_, bytes)| *bytes);
+        let index = largest.map_or(0, |(index, _)| index);
+        let OpenWindows { query, windows, groups, bytes, .. } =
+            self.open_windows().swap_remove(index);
+        let bytes_max = self.bytes_max;
+        Err(QueryError::TooMuchOpen { query, windows, groups, bytes, bytes_of_all, bytes_max })
     }
 
     fn query_of(&self, fingerprint: Fingerprint) -> Option<usize> {
@@ -76,10 +102,6 @@ fn empty(query: &QueryPlan) -> Vec<OpenStage> {
             _ => OpenStage::Slices(OpenSlices::default()),
         })
         .collect()
-}
-
-fn failed(query: &QueryPlan, error: &datafusion::common::DataFusionError) -> QueryError {
-    QueryError::Failed { query: query.name.clone(), reason: error.strip_backtrace() }
 }
 
 fn unreadable(query: &QueryPlan, reason: impl ToString) -> QueryError {
@@ -104,6 +126,7 @@ impl OpenState for State {
         closed: Option<EventMs>,
     ) -> Result<(), QueryError> {
         self.closed = closed;
+        let show = self.show_content;
         for block in &segment.blocks {
             let index = self.query_of(block.query).ok_or_else(|| strange(log, block.query))?;
             let OpenQuery { plan, stages, .. } = &mut self.queries[index];
@@ -122,23 +145,24 @@ impl OpenState for State {
                     Ok(())
                 }
             }
-            .map_err(|error| failed(plan, &error))?;
+            .map_err(|error| QueryError::of(&plan.name, &error, show))?;
         }
-        Ok(())
+        self.check_size()
     }
 
     fn settle(&mut self, closed: Option<EventMs>) -> Result<(), QueryError> {
         self.closed = closed;
+        let show = self.show_content;
         for OpenQuery { plan, stages, .. } in &mut self.queries {
             for (stage, open) in plan.stages.iter().zip(stages) {
                 if let OpenStage::Sessions(sessions) = open {
                     sessions
                         .settle(plan, stage, closed, &mut self.ledger)
-                        .map_err(|error| failed(plan, &error))?;
+                        .map_err(|error| QueryError::of(&plan.name, &error, show))?;
                 }
             }
         }
-        Ok(())
+        self.check_size()
     }
 
     fn clip(&self, watermark: EventMs, rows_max: usize) -> EventMs {
@@ -172,8 +196,9 @@ impl OpenState for State {
             let before = self.closed;
             for query in &mut self.queries {
                 let plan = Arc::clone(&query.plan);
-                let results =
-                    query.close(before, watermark).map_err(|error| failed(&plan, &error))?;
+                let results = query
+                    .close(before, watermark)
+                    .map_err(|error| QueryError::of(&plan.name, &error, self.show_content))?;
                 if results.windows > 0 {
                     closed.results.push(results);
                 }
@@ -206,7 +231,7 @@ impl OpenState for State {
                     OpenStage::Slices(slices) => slices.seal_all(stage),
                     OpenStage::Sessions(sessions) => sessions.rows(stage),
                 }
-                .map_err(|error| failed(plan, &error))?;
+                .map_err(|error| QueryError::of(&plan.name, &error, self.show_content))?;
                 if batch.num_rows() > 0 {
                     let query = plan.fingerprint;
                     parts.push(StatePart { query, stage: number as u16, batch });
@@ -290,6 +315,16 @@ impl OpenState for State {
                 open
             })
             .collect()
+    }
+}
+
+impl OpenStage {
+    /// Bytes held, about.
+    fn bytes(&self) -> u64 {
+        match self {
+            OpenStage::Slices(slices) => slices.bytes(),
+            OpenStage::Sessions(sessions) => sessions.bytes(),
+        }
     }
 }
 

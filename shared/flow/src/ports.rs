@@ -3,6 +3,8 @@
 //! The verbs' decisions are pure; whatever reads a clock, a disk or a network is behind one of
 //! these traits or behind [`tidemill_model::store::Store`].
 
+mod failure;
+
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 use async_trait::async_trait;
@@ -142,6 +144,27 @@ pub enum QueryError {
         query: String,
         /// What the engine said.
         reason: String,
+    },
+    /// The open windows hold more than they may.
+    #[error(
+        "query `{query}` keeps too much open: nothing is lost, but advance stops before memory runs \
+         out. Make windows shorter, group by fewer keys, filter more, or give the process more \
+         memory and raise `max_state` under [advance]. groups=`{groups}` windows=`{windows}` \
+         bytes=`{bytes}` bytes_of_all_queries=`{bytes_of_all}` bytes_max=`{bytes_max}`"
+    )]
+    TooMuchOpen {
+        /// The query that holds most.
+        query: String,
+        /// Its open windows; for sessions, open sessions.
+        windows: u64,
+        /// Its groups over all open slices.
+        groups: u64,
+        /// Bytes that it holds, about.
+        bytes: u64,
+        /// Bytes that all queries hold, about.
+        bytes_of_all: u64,
+        /// Bytes that they may hold.
+        bytes_max: u64,
     },
     /// Stored state is not what this query's fingerprint promises.
     #[error("stored state of query `{query}` cannot be read. reason=`{reason}`")]

@@ -23,6 +23,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::EventMs;
+use crate::limits::WINDOWS_PER_EVENT_MAX;
 
 /// A window, [start, end).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -98,6 +99,21 @@ pub enum WindowError {
         /// The greatest step at or below the one given that does divide the size.
         suggested_ms: i64,
     },
+    /// An event would fall in more windows than it may.
+    #[error(
+        "an event falls in {windows} windows of {size_ms} ms, one every {step_ms} ms; at most \
+         {WINDOWS_PER_EVENT_MAX} can be"
+    )]
+    TooMany {
+        /// Windows that one event falls in.
+        windows: i64,
+        /// The size.
+        size_ms: i64,
+        /// The slide or step.
+        step_ms: i64,
+        /// The least slide or step of this size that can be.
+        least_ms: i64,
+    },
 }
 
 impl WindowShape {
@@ -111,6 +127,7 @@ impl WindowShape {
     pub fn hop(slide_ms: i64, size_ms: i64, offset_ms: i64) -> Result<WindowShape, WindowError> {
         positive("slide", slide_ms)?;
         positive("size", size_ms)?;
+        few(size_ms, slide_ms)?;
         Ok(WindowShape::Hop { slide_ms, size_ms, offset_ms: offset_ms.rem_euclid(slide_ms) })
     }
 
@@ -129,6 +146,7 @@ impl WindowShape {
             let suggested_ms = parts.map_or(1, |parts| size_ms / parts);
             return Err(WindowError::UnevenStep { step_ms, size_ms, suggested_ms });
         }
+        few(size_ms, step_ms)?;
         Ok(WindowShape::Cumulate { step_ms, size_ms, offset_ms: offset_ms.rem_euclid(size_ms) })
     }
 
@@ -165,31 +183,33 @@ impl WindowShape {
     /// The windows that contain a slice, in the order in which they close. For a session, the
     /// slice itself.
     pub fn windows_of(&self, slice: Slice) -> Vec<Window> {
-        match *self {
+        self.each_window_of(slice).collect()
+    }
+
+    /// The same, one by one, from either end.
+    pub fn each_window_of(&self, slice: Slice) -> impl DoubleEndedIterator<Item = Window> + use<> {
+        // The window that closes last, and how the n-th before it lies to it.
+        let (last, older, start_step_ms, end_step_ms) = match *self {
             WindowShape::Tumble { .. } | WindowShape::Session { .. } => {
-                vec![Window { start: slice.start, end: slice.end }]
+                (Window { start: slice.start, end: slice.end }, 0, 0, 0)
             }
             WindowShape::Hop { slide_ms, size_ms, offset_ms } => {
                 let newest = grid(slice.start, slide_ms, offset_ms).start;
-                let count = (slice.end.0.saturating_sub(1).saturating_sub(newest.0)).max(0);
-                let older = (size_ms - 1 - count).div_euclid(slide_ms);
-                (0..=older)
-                    .rev()
-                    .map(|back| newest.minus(back.saturating_mul(slide_ms)))
-                    .map(|start| Window { start, end: start.plus(size_ms) })
-                    .collect()
+                let within = (slice.end.0.saturating_sub(1).saturating_sub(newest.0)).max(0);
+                let older = (size_ms - 1 - within).div_euclid(slide_ms);
+                (Window { start: newest, end: newest.plus(size_ms) }, older, slide_ms, slide_ms)
             }
             WindowShape::Cumulate { step_ms, size_ms, offset_ms } => {
                 let whole = grid(slice.start, size_ms, offset_ms);
                 let first = (slice.end.0.saturating_sub(whole.start.0)) / step_ms;
-                (first..=size_ms / step_ms)
-                    .map(|steps| Window {
-                        start: whole.start,
-                        end: whole.start.plus(steps * step_ms),
-                    })
-                    .collect()
+                let end = whole.start.plus(size_ms);
+                (Window { start: whole.start, end }, size_ms / step_ms - first, 0, step_ms)
             }
-        }
+        };
+        (0..=older).rev().map(move |back| Window {
+            start: last.start.minus(back.saturating_mul(start_step_ms)),
+            end: last.end.minus(back.saturating_mul(end_step_ms)),
+        })
     }
 
     /// The windows that contain an event, in the order in which they close.
@@ -215,7 +235,7 @@ impl WindowShape {
     pub fn first_end(&self, slice: Slice) -> EventMs {
         match *self {
             WindowShape::Hop { .. } => {
-                self.windows_of(slice).first().map_or(slice.end, |window| window.end)
+                self.each_window_of(slice).next().map_or(slice.end, |window| window.end)
             }
             _ => slice.end,
         }
@@ -224,6 +244,17 @@ impl WindowShape {
 
 fn positive(what: &'static str, ms: i64) -> Result<(), WindowError> {
     if ms < 1 { Err(WindowError::NotPositive { what, ms }) } else { Ok(()) }
+}
+
+/// Refuses windows of which one event falls in too many.
+fn few(size_ms: i64, step_ms: i64) -> Result<(), WindowError> {
+    let parts = |whole: i64, part: i64| whole / part + i64::from(whole % part != 0);
+    let windows = parts(size_ms, step_ms);
+    if windows <= WINDOWS_PER_EVENT_MAX {
+        return Ok(());
+    }
+    let least_ms = parts(size_ms, WINDOWS_PER_EVENT_MAX);
+    Err(WindowError::TooMany { windows, size_ms, step_ms, least_ms })
 }
 
 /// The cell of the grid of `step_ms` through `offset_ms` that `time` lies in. In i128, because the

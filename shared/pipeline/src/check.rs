@@ -12,6 +12,7 @@ mod name;
 pub(crate) mod nearest;
 mod query;
 mod sink;
+mod size;
 mod source;
 mod stream;
 mod table;
@@ -23,7 +24,9 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 use std::path::Path;
 
-use tidemill_model::limits::{SEGMENT_TTL_MIN_MS, SEGMENT_TTL_MS};
+use tidemill_model::limits::{
+    COLUMNS_MAX, QUERIES_MAX, SECTIONS_MAX, SEGMENT_TTL_MIN_MS, SEGMENT_TTL_MS,
+};
 
 use crate::error::{PipelineError, code};
 use crate::raw::{Field, Given, Named, RawPipeline};
@@ -48,12 +51,14 @@ pub(crate) fn check(
     name::check_names(&raw, errors);
     source::check_unique(raw.streams.items(), errors);
     require_sections(&raw, errors);
+    bound_sections(&raw, errors);
     let sink_names: Vec<&str> = raw.sinks.items().iter().map(|sink| sink.name.as_str()).collect();
     Pipeline {
         file: file.clone(),
         name: name::pipeline_name(&raw.name, errors),
         segment_ttl_ms: duration::check(&raw.segment_ttl, "`segment_ttl`", ttl, errors),
         tick_ms: duration::check(&raw.tick, "`tick`", tick, errors),
+        state_bytes_max: size::check(&raw.max_state, "`max_state`", errors),
         dead_letter_sink: sink::reference(&raw.dead_letters, &sink_names, "dead letters", errors),
         streams: each(raw.streams.items(), |stream| stream::check(stream, errors)),
         tables: each(raw.tables.items(), |table| table::check(table, base_dir, errors)),
@@ -77,6 +82,40 @@ fn require_sections(raw: &RawPipeline, errors: &mut Vec<PipelineError>) {
     }
     if is_none_given(&raw.queries) {
         missing("query", "say what to compute in a section `[queries.NAME]`");
+    }
+}
+
+fn bound_sections(raw: &RawPipeline, errors: &mut Vec<PipelineError>) {
+    bound(raw.streams.items(), "the pipeline", "streams", SECTIONS_MAX, errors);
+    bound(raw.tables.items(), "the pipeline", "tables", SECTIONS_MAX, errors);
+    bound(raw.sinks.items(), "the pipeline", "sinks", SECTIONS_MAX, errors);
+    bound(raw.queries.items(), "the pipeline", "queries", QUERIES_MAX, errors);
+    let of = |what: &str, name: &str| format!("{what} `{name}`");
+    for stream in raw.streams.items() {
+        let owner = of("stream", &stream.name);
+        bound(stream.value.columns.items(), &owner, "columns", COLUMNS_MAX, errors);
+    }
+    for table in raw.tables.items() {
+        let owner = of("table", &table.name);
+        bound(table.value.columns.items(), &owner, "columns", COLUMNS_MAX, errors);
+    }
+}
+
+/// Refuses more than `most` of something.
+fn bound<T>(
+    items: &[Named<T>],
+    owner: &str,
+    what: &str,
+    most: usize,
+    errors: &mut Vec<PipelineError>,
+) {
+    if let Some(first) = items.get(most) {
+        let message = format!("{owner} has {} {what}, more than {most}", items.len());
+        errors.push(
+            PipelineError::new(code::TOO_MANY, message)
+                .at(first.at.clone(), format!("the first of {what} that is too many"))
+                .help("make several pipelines of it, or leave out what no query needs"),
+        );
     }
 }
 

@@ -46,6 +46,10 @@ pub mod code {
     pub const BAD_VALUE: &str = "pipeline::bad_value";
     /// Text that is no duration.
     pub const BAD_DURATION: &str = "pipeline::bad_duration";
+    /// Text that is no size, or a size that cannot be.
+    pub const BAD_SIZE: &str = "pipeline::bad_size";
+    /// More streams, queries, columns or the like than there may be.
+    pub const TOO_MANY: &str = "pipeline::too_many";
     /// A duration that is too short or too long.
     pub const DURATION_BOUNDS: &str = "pipeline::duration_bounds";
     /// A column type that does not exist.
@@ -84,6 +88,8 @@ pub mod code {
         BAD_VALUE,
         BAD_DURATION,
         DURATION_BOUNDS,
+        BAD_SIZE,
+        TOO_MANY,
         UNKNOWN_TYPE,
         SHARED_SOURCE,
         RESERVED_PROPERTY,

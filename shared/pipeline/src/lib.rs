@@ -20,14 +20,14 @@ mod error;
 mod pipeline;
 mod raw;
 
+use std::io::Read;
 use std::path::Path;
 use std::sync::Arc;
 
 pub use error::{PipelineError, PipelineErrors, code};
 pub use pipeline::*;
 
-/// Largest pipeline file, bytes.
-pub const PIPELINE_FILE_BYTES_MAX: usize = 1024 * 1024;
+pub use tidemill_model::limits::PIPELINE_FILE_BYTES_MAX;
 
 /// Reads and checks the text of a pipeline file.
 ///
@@ -79,12 +79,23 @@ pub fn load(path: &Path, env: &dyn Fn(&str) -> Option<String>) -> Result<Pipelin
         let file = SourceFile { name: name.clone(), text: Arc::from("") };
         PipelineErrors::new(&file, vec![PipelineError::new(code::UNREADABLE, message).help(help)])
     };
-    let bytes = std::fs::read(path).map_err(|e| {
+    // One byte more, so that a larger file shows without being read whole.
+    let read = || {
+        let mut bytes = Vec::new();
+        let file = std::fs::File::open(path)?;
+        file.take(PIPELINE_FILE_BYTES_MAX as u64 + 1).read_to_end(&mut bytes)?;
+        Ok(bytes)
+    };
+    let bytes = read().map_err(|e: std::io::Error| {
         unreadable(
             format!("cannot read the pipeline file `{name}`: {e}"),
             "give the path of a pipeline file, such as `examples/flights/pipeline.toml`",
         )
     })?;
+    if bytes.len() > PIPELINE_FILE_BYTES_MAX {
+        let file = SourceFile { name, text: Arc::from("") };
+        return Err(PipelineErrors::new(&file, vec![raw::too_large()]));
+    }
     let text = String::from_utf8(bytes).map_err(|e| {
         let at = e.utf8_error().valid_up_to();
         unreadable(

@@ -31,6 +31,9 @@ pub struct Pipeline {
     pub segment_ttl_ms: i64,
     /// `[advance] tick`: from one tick of the advance function to the next, milliseconds, ≥ 1000.
     pub tick_ms: i64,
+    /// `[advance] max_state`: bytes of open state that advance may keep; `None`: as many as suit
+    /// the machine.
+    pub state_bytes_max: Option<u64>,
 }
 
 impl Pipeline {

@@ -72,6 +72,7 @@ pub(crate) struct RawPipeline {
     pub(crate) dead_letters: Field<String>,
     pub(crate) segment_ttl: Field<String>,
     pub(crate) tick: Field<String>,
+    pub(crate) max_state: Field<String>,
     pub(crate) streams: Field<Vec<Named<RawStream>>>,
     pub(crate) tables: Field<Vec<Named<RawTable>>>,
     pub(crate) queries: Field<Vec<Named<RawQuery>>>,
@@ -134,9 +135,7 @@ pub(crate) fn read(
     errors: &mut Vec<PipelineError>,
 ) -> Option<RawPipeline> {
     if text.len() > PIPELINE_FILE_BYTES_MAX {
-        let message = format!("the file is larger than {PIPELINE_FILE_BYTES_MAX} bytes");
-        let help = "put lookup data into files of its own, as [tables.NAME]";
-        errors.push(PipelineError::new(code::TOO_LARGE, message).help(help));
+        errors.push(too_large());
         return None;
     }
     match DeTable::parse(text) {
@@ -146,6 +145,13 @@ pub(crate) fn read(
             None
         }
     }
+}
+
+/// The mistake of a file that is not read because of its size.
+pub(crate) fn too_large() -> PipelineError {
+    let message = format!("the file is larger than {PIPELINE_FILE_BYTES_MAX} bytes");
+    let help = "put lookup data into files of its own, as [tables.NAME]";
+    PipelineError::new(code::TOO_LARGE, message).help(help)
 }
 
 fn syntax_error(text: &str, message: &str, at: Option<Range<usize>>) -> PipelineError {
@@ -171,12 +177,18 @@ fn syntax_error(text: &str, message: &str, at: Option<Range<usize>>) -> Pipeline
 
 fn pipeline(root: &DeTable<'_>, reader: &mut Reader<'_>) -> RawPipeline {
     let top = Section::new(Kind::Top, "");
+    let duration: Read = |reader, table, section, key| reader.duration(table, section, key);
+    let text: Read = |reader, table, section, key| reader.text(table, section, key);
+    let [segment_ttl] = only(root, Kind::State, [("segment_ttl", duration)], reader);
+    let advance = [("tick", duration), ("max_state", text)];
+    let [tick, max_state] = only(root, Kind::Advance, advance, reader);
     reader.refuse_unknown_keys(root, &top);
     RawPipeline {
         name: reader.text(root, &top, "name"),
         dead_letters: reader.text(root, &top, "dead_letters"),
-        segment_ttl: only_duration(root, Kind::State, "segment_ttl", reader),
-        tick: only_duration(root, Kind::Advance, "tick", reader),
+        segment_ttl,
+        tick,
+        max_state,
         streams: reader.sections(root, Kind::Stream, |reader, table, section| RawStream {
             format: reader.text(table, section, "format"),
             columns: reader.columns(table, section),
@@ -205,23 +217,29 @@ fn pipeline(root: &DeTable<'_>, reader: &mut Reader<'_>) -> RawPipeline {
     }
 }
 
-/// The duration that is all that a section without a name holds.
-fn only_duration(
+/// How a text of a section is read.
+type Read = fn(&mut Reader<'_>, &DeTable<'_>, &Section, &str) -> Field<String>;
+
+/// The texts that a section without a name holds.
+fn only<const N: usize>(
     root: &DeTable<'_>,
     kind: Kind,
-    key: &str,
+    keys: [(&str, Read); N],
     reader: &mut Reader<'_>,
-) -> Field<String> {
+) -> [Field<String>; N] {
     let name = kind.plural();
-    let Some((_, value)) = reader::entry(root, Kind::Top, name) else { return Field::Absent };
+    let Some((_, value)) = reader::entry(root, Kind::Top, name) else {
+        return keys.map(|_| Field::Absent);
+    };
     let DeValue::Table(table) = value.get_ref() else {
-        let help = format!("write the section `[{name}]`, with `{key}` under it");
+        let first = keys.first().map_or("…", |(key, _)| key);
+        let help = format!("write the section `[{name}]`, with `{first}` under it");
         reader.wrong_type(&format!("`{name}`"), value.span(), value.get_ref(), "a section", &help);
-        return Field::Wrong;
+        return keys.map(|_| Field::Wrong);
     };
     let section = Section::new(kind, "");
     reader.refuse_unknown_keys(table, &section);
-    reader.duration(table, &section, key)
+    keys.map(|(key, read)| read(reader, table, &section, key))
 }
 
 fn source(stream: &DeTable<'_>, owner: &Section, reader: &mut Reader<'_>) -> Field<RawSource> {

@@ -9,6 +9,7 @@ use datafusion::execution::context::SessionContext;
 use datafusion::execution::session_state::SessionState;
 use datafusion::logical_expr::LogicalPlan;
 use datafusion::sql::parser::Statement;
+use tidemill_model::limits::{PLAN_STACK_BYTES, STATE_BYTES_MAX};
 use tidemill_model::{Fingerprint, WindowShape};
 use tidemill_pipeline::{Late, Pipeline, PipelineError, Query, Stream};
 use xxhash_rust::xxh3::xxh3_128;
@@ -33,6 +34,10 @@ pub struct PipelinePlan {
     pub queries: Vec<Arc<QueryPlan>>,
     /// What `now()` answers: to be set before closed windows are computed.
     pub time: CheckpointTime,
+    /// Bytes of open state that advance may keep.
+    pub state_bytes_max: u64,
+    /// Whether errors may quote the values that a query failed on.
+    pub show_content: bool,
 }
 
 /// One query, planned.
@@ -88,7 +93,27 @@ pub fn plan(pipeline: &Pipeline) -> std::result::Result<PipelinePlan, PlanErrors
 }
 
 /// The same, with functions of the program's own.
+///
+/// Planning recurses along the SQL, so it has a thread of its own, whose stack is known.
 pub fn plan_with(
+    pipeline: &Pipeline,
+    functions: &Functions,
+) -> std::result::Result<PipelinePlan, PlanErrors> {
+    std::thread::scope(|scope| {
+        let thread = std::thread::Builder::new().name("plan".to_string());
+        let planning = thread
+            .stack_size(PLAN_STACK_BYTES)
+            .spawn_scoped(scope, || plan_here(pipeline, functions));
+        match planning.map(|planning| planning.join()) {
+            Ok(Ok(planned)) => planned,
+            Ok(Err(panic)) => std::panic::resume_unwind(panic),
+            // No thread can be had.
+            Err(_) => plan_here(pipeline, functions),
+        }
+    })
+}
+
+fn plan_here(
     pipeline: &Pipeline,
     functions: &Functions,
 ) -> std::result::Result<PipelinePlan, PlanErrors> {
@@ -126,7 +151,11 @@ pub fn plan_with(
             Err(refusal) => errors.push(refusal.into_mistake(&pipeline.file, query)),
         }
     }
-    if errors.is_empty() { Ok(PipelinePlan { queries, time }) } else { Err(PlanErrors { errors }) }
+    if !errors.is_empty() {
+        return Err(PlanErrors { errors });
+    }
+    let state_bytes_max = pipeline.state_bytes_max.unwrap_or(STATE_BYTES_MAX);
+    Ok(PipelinePlan { queries, time, state_bytes_max, show_content: false })
 }
 
 fn plan_query(

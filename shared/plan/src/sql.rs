@@ -11,35 +11,36 @@
 //!
 //! Not here: what the functions mean (`windowed`).
 
+mod depth;
+
 use datafusion::sql::sqlparser::ast::Statement;
 use datafusion::sql::sqlparser::dialect::GenericDialect;
 use datafusion::sql::sqlparser::keywords::Keyword;
 use datafusion::sql::sqlparser::parser::Parser;
 use datafusion::sql::sqlparser::tokenizer::{Span, Token, TokenWithSpan, Tokenizer, Word};
 
+use tidemill_model::limits::{SQL_BYTES_MAX, SQL_DEPTH_MAX, SQL_NESTING_MAX, SQL_RELATIONS_MAX};
+
 use crate::error::Refusal;
 
 /// Name under which `TABLE s PARTITION BY k, …` reaches `windowed` as a function call.
 pub(crate) const PARTITIONED: &str = "__partitioned";
 
-/// Bytes of SQL that are read at most.
-const SQL_BYTES_MAX: usize = 256 * 1024;
-/// Nesting of expressions and subqueries that is read at most.
-const SQL_DEPTH_MAX: usize = 50;
-
 /// Reads one query.
 pub(crate) fn parse(sql: &str) -> Result<Statement, Refusal> {
     if sql.len() > SQL_BYTES_MAX {
         let message = format!("the SQL is {} bytes long, more than {SQL_BYTES_MAX}", sql.len());
-        return Err(Refusal::new("plan::sql::too_long", message));
+        return Err(Refusal::new("plan::sql::too_long", message)
+            .help("put long lists of values into a file of their own, as [tables.NAME]"));
     }
     let dialect = GenericDialect {};
     let syntax = |message: String| Refusal::from_engine(plan_error(message), sql).syntax();
     let tokens = Tokenizer::new(&dialect, sql)
         .tokenize_with_location()
         .map_err(|error| syntax(error.to_string()))?;
+    bounded(depth::measure(&tokens))?;
     let mut statements = Parser::new(&dialect)
-        .with_recursion_limit(SQL_DEPTH_MAX)
+        .with_recursion_limit(SQL_NESTING_MAX)
         .with_tokens_with_locations(plain_arguments(tokens))
         .parse_statements()
         .map_err(|error| syntax(error.to_string()))?;
@@ -58,6 +59,30 @@ pub(crate) fn parse(sql: &str) -> Result<Statement, Refusal> {
         (None, _) => Err(Refusal::new("plan::sql::empty", "the SQL is empty")
             .help("write SELECT … FROM TUMBLE(stream, event_time, INTERVAL '1' MINUTE) …")),
     }
+}
+
+/// Refuses what could overflow the stack, or be planned for minutes.
+fn bounded(measured: depth::Measured) -> Result<(), Refusal> {
+    let depth::Measured { depth, relations } = measured;
+    if depth > SQL_DEPTH_MAX {
+        let message = format!(
+            "an expression of the SQL chains {depth} operators, counting those in parentheses; at \
+             most {SQL_DEPTH_MAX} can be"
+        );
+        return Err(Refusal::new("plan::sql::too_deep", message).help(
+            "write `x IN (a, b, …)` for a chain of OR, `concat(a, b, …)` for one of `||`, and join \
+             a table (`[tables.NAME]`) for a long CASE",
+        ));
+    }
+    if relations > SQL_RELATIONS_MAX {
+        let message = format!(
+            "the SQL reads {relations} relations (SELECT, JOIN, items of FROM), more than \
+             {SQL_RELATIONS_MAX}"
+        );
+        return Err(Refusal::new("plan::sql::too_many_relations", message)
+            .help("make several queries of it, or join the tables' files beforehand"));
+    }
+    Ok(())
 }
 
 fn plan_error(message: String) -> datafusion::common::DataFusionError {
@@ -204,6 +229,28 @@ mod tests {
         ] {
             assert_eq!(parse(sql).unwrap_err().code, code, "{sql}");
         }
+    }
+
+    #[test]
+    fn long_chains_are_refused_before_they_are_read() {
+        let sum = |terms: usize| format!("SELECT a{} FROM s", " + 1".repeat(terms));
+        parse(&sum(SQL_DEPTH_MAX)).unwrap();
+        assert_eq!(parse(&sum(SQL_DEPTH_MAX + 1)).unwrap_err().code, "plan::sql::too_deep");
+        assert_eq!(parse(&sum(60_000)).unwrap_err().code, "plan::sql::too_deep");
+    }
+
+    #[test]
+    fn too_many_relations_are_refused() {
+        let union = |selects: usize| vec!["SELECT 1"; selects].join(" UNION ALL ");
+        parse(&union(SQL_RELATIONS_MAX)).unwrap();
+        let code = parse(&union(SQL_RELATIONS_MAX + 1)).unwrap_err().code;
+        assert_eq!(code, "plan::sql::too_many_relations");
+    }
+
+    #[test]
+    fn a_long_text_is_refused() {
+        let sql = format!("SELECT '{}'", "x".repeat(SQL_BYTES_MAX));
+        assert_eq!(parse(&sql).unwrap_err().code, "plan::sql::too_long");
     }
 
     #[test]

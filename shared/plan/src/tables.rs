@@ -10,6 +10,7 @@ use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
 use arrow::error::ArrowError;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use tidemill_model::ColumnType;
+use tidemill_model::limits::{TABLE_BYTES_MAX, TABLE_FILE_BYTES_MAX};
 use tidemill_pipeline::{Table, TableFormat};
 use xxhash_rust::xxh3::Xxh3;
 
@@ -29,6 +30,10 @@ const INFER_ROWS: usize = 10_000;
 
 /// Reads a table's file. The error says what is wrong with it.
 pub(crate) fn read(table: &Table) -> Result<StaticTable, String> {
+    let bytes = std::fs::metadata(&table.path).map_err(|error| error.to_string())?.len();
+    if bytes > TABLE_FILE_BYTES_MAX {
+        return Err(format!("the file has {bytes} bytes, more than {TABLE_FILE_BYTES_MAX}"));
+    }
     let hash = hash_of(table).map_err(|error| error.to_string())?;
     let (schema, batches) = match table.format {
         TableFormat::Csv => read_csv(table),
@@ -121,7 +126,7 @@ fn read_csv(table: &Table) -> Contents {
     let schema = Arc::new(Schema::new(fields));
     let reader =
         arrow::csv::ReaderBuilder::new(Arc::clone(&schema)).with_header(true).build(file)?;
-    Ok((schema, reader.collect::<Result<_, _>>()?))
+    Ok((schema, bounded(reader, TABLE_BYTES_MAX)?))
 }
 
 fn read_json(table: &Table) -> Contents {
@@ -130,7 +135,7 @@ fn read_json(table: &Table) -> Contents {
     file.rewind()?;
     let schema = Arc::new(schema);
     let reader = arrow::json::ReaderBuilder::new(Arc::clone(&schema)).build(file)?;
-    Ok((schema, reader.collect::<Result<_, _>>()?))
+    Ok((schema, bounded(reader, TABLE_BYTES_MAX)?))
 }
 
 fn read_parquet(table: &Table) -> Contents {
@@ -140,5 +145,41 @@ fn read_parquet(table: &Table) -> Contents {
     let builder = ParquetRecordBatchReaderBuilder::try_new(file).map_err(parquet)?;
     let schema = Arc::clone(builder.schema());
     let reader = builder.build().map_err(parquet)?;
-    Ok((schema, reader.collect::<Result<_, _>>()?))
+    Ok((schema, bounded(reader, TABLE_BYTES_MAX)?))
+}
+
+/// The batches, as long as they have at most `bytes_max` bytes together: a compressed file may hold
+/// far more than its size.
+fn bounded(
+    batches: impl Iterator<Item = Result<RecordBatch, ArrowError>>,
+    bytes_max: usize,
+) -> Result<Vec<RecordBatch>, ArrowError> {
+    let mut read = Vec::new();
+    let mut bytes = 0;
+    for batch in batches {
+        let batch = batch?;
+        bytes += batch.get_array_memory_size();
+        if bytes > bytes_max {
+            let reason = format!("the table has more than {bytes_max} bytes in memory");
+            return Err(ArrowError::MemoryError(reason));
+        }
+        read.push(batch);
+    }
+    Ok(read)
+}
+
+#[cfg(test)]
+mod tests {
+    use arrow::array::Int64Array;
+
+    use super::*;
+
+    #[test]
+    fn a_table_that_grows_too_large_is_refused_while_it_is_read() {
+        let column: ArrayRef = Arc::new(Int64Array::from(vec![7; 1000]));
+        let batch = RecordBatch::try_from_iter([("n", column)]).unwrap();
+        let endless = || std::iter::repeat_with(|| Ok(batch.clone()));
+        assert_eq!(bounded(endless().take(10), 100_000).unwrap().len(), 10);
+        assert!(bounded(endless(), 100_000).unwrap_err().to_string().contains("100000 bytes"));
+    }
 }

@@ -197,6 +197,15 @@ impl WindowFunctions {
                 "use a step that divides the size, such as INTERVAL '{suggested_ms} milliseconds'"
             ))
             .at(bound.get("STEP").and_then(|step| self.place(step))),
+            WindowError::TooMany { least_ms, .. } => {
+                let step = bound.get("SLIDE").or_else(|| bound.get("STEP"));
+                Refusal::new("plan::window::too_many", error.to_string())
+                    .help(format!(
+                        "make the windows shorter, or let one begin or end every {least_ms} ms or \
+                         more"
+                    ))
+                    .at(step.and_then(|step| self.place(step)))
+            }
             WindowError::NotPositive { what, .. } => {
                 Refusal::new("plan::window::not_positive", error.to_string())
                     .help("write an interval of at least a millisecond")

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use tidemill_codec::{
     decode_checkpoint, decode_emitted, decode_log_entry, encode_checkpoint, encode_emitted,
 };
+use tidemill_model::limits::CHECKPOINT_BYTES_MAX;
 use tidemill_model::store::{Item, Limits, Put, Row, Store, StoreError};
 use tidemill_model::{Checkpoint, Emitted, Epoch, LogEntry, LogId};
 
@@ -75,7 +76,15 @@ impl Chain {
     /// Creates a link of the chain.
     pub(super) async fn commit(&self, checkpoint: &Checkpoint) -> Result<Winner, AdvanceError> {
         let (pk, sk) = (self.keys.checkpoint(), Keys::epoch(checkpoint.epoch));
-        self.put(&pk, &sk, encode_checkpoint(checkpoint)).await
+        let encoded = encode_checkpoint(checkpoint);
+        if encoded.len() > CHECKPOINT_BYTES_MAX {
+            return Err(AdvanceError::CheckpointTooLarge {
+                bytes: encoded.len(),
+                logs: checkpoint.logs.len(),
+                queries: checkpoint.queries.len(),
+            });
+        }
+        self.put(&pk, &sk, encoded).await
     }
 
     /// Whether a checkpoint that we created is the newest.

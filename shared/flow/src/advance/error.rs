@@ -1,6 +1,7 @@
 //! Why a tick stopped, by what its caller does next.
 
 use tidemill_codec::CodecError;
+use tidemill_model::limits::CHECKPOINT_BYTES_MAX;
 use tidemill_model::{LogId, Position, store::StoreError};
 
 use crate::ports::{QueryError, SinkError};
@@ -69,6 +70,22 @@ pub enum AdvanceError {
         #[source]
         cause: CodecError,
     },
+    /// The pipeline has had more logs than one checkpoint can name: stop.
+    #[error(
+        "a checkpoint names every log that the pipeline ever read and every query, and does not fit \
+         an item any more; nothing is lost, but advance does not go on. Give the pipeline a new \
+         `name`, and read from where this one stopped; several pipelines of fewer streams last \
+         longer. bytes=`{bytes}` bytes_max=`{CHECKPOINT_BYTES_MAX}` logs=`{logs}` \
+         queries=`{queries}`"
+    )]
+    CheckpointTooLarge {
+        /// Encoded bytes.
+        bytes: usize,
+        /// Logs.
+        logs: usize,
+        /// Queries.
+        queries: usize,
+    },
     /// Two ticks gave their snapshots the same nonce: tick again with another.
     #[error("nonce was used before. item=`{item}`")]
     NonceUsed {
@@ -88,7 +105,8 @@ impl AdvanceError {
             | AdvanceError::StreamGone { .. }
             | AdvanceError::Gap { .. }
             | AdvanceError::Damaged { .. }
-            | AdvanceError::Codec { .. } => false,
+            | AdvanceError::Codec { .. }
+            | AdvanceError::CheckpointTooLarge { .. } => false,
         }
     }
 

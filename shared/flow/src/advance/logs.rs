@@ -9,8 +9,9 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use futures::future::try_join_all;
 use tidemill_codec::decode_segment;
+use tidemill_model::limits::TICK_COMPRESSION;
 use tidemill_model::store::Limits;
-use tidemill_model::{EventMs, LogId, Position, Segment};
+use tidemill_model::{DeadLetter, EventMs, LogId, Position, Segment};
 
 use super::{AdvanceError, chain::Chain, known::Known};
 use crate::keys::Keys;
@@ -28,6 +29,17 @@ const REPLAY_PAGE_BYTES_MIN: usize = 64 * 1024;
 pub(super) struct Read {
     pub(super) segment: Segment,
     pub(super) bytes: u64,
+    /// Bytes that it counts for among those of a tick.
+    weight: usize,
+}
+
+/// What a segment of `stored` bytes counts for: more than that when it was compressed well, because
+/// it is held decompressed.
+fn weight(segment: &Segment, stored: usize) -> usize {
+    let blocks = segment.blocks.iter().map(|block| block.batch.len());
+    let raw = |letter: &DeadLetter| letter.raw.as_ref().map_or(0, |raw| raw.first.len());
+    let letters = segment.dead_letters.iter().map(raw);
+    stored.max(blocks.chain(letters).sum::<usize>() / TICK_COMPRESSION)
 }
 
 struct Page {
@@ -47,7 +59,7 @@ async fn page(
     let rows = chain.store.range(&pk, &Keys::segment(after), limits).await?;
     let mut expected = after;
     let mut total = 0;
-    let mut reads = Vec::with_capacity(rows.len());
+    let mut reads: Vec<Read> = Vec::new();
     for row in rows {
         let segment = decode_segment(&row.item.bytes)
             .map_err(|cause| AdvanceError::codec(&pk, &row.sk, cause))?;
@@ -59,8 +71,14 @@ async fn page(
             return Err(AdvanceError::Gap { log, expected, found });
         }
         expected = segment.through;
-        total += row.item.bytes.len();
-        reads.push(Read { segment, bytes: row.item.bytes.len() as u64 });
+        let stored = row.item.bytes.len();
+        let read = Read { weight: weight(&segment, stored), segment, bytes: stored as u64 };
+        total += read.weight;
+        reads.push(read);
+        // What compresses well is large in memory: the rest is read again when it is its turn.
+        if total >= bytes {
+            break;
+        }
     }
     Ok(Page { more: total >= bytes, reads })
 }
@@ -118,7 +136,7 @@ pub(super) async fn unmerged(
             for read in page.reads {
                 cursor.after = read.segment.through;
                 cursor.clock = cursor.clock.max(read.segment.clock);
-                left = left.saturating_sub(read.bytes as usize);
+                left = left.saturating_sub(read.weight);
                 cursor.reads.push(read);
             }
         }

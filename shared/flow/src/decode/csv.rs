@@ -10,6 +10,7 @@ use std::borrow::Cow;
 
 use memchr::memchr;
 use tidemill_model::ColumnType;
+use tidemill_model::limits::CSV_FIELDS_MAX;
 use tidemill_pipeline::Column;
 
 use super::columns::Value;
@@ -62,8 +63,11 @@ impl CsvReader {
         };
         let header = std::str::from_utf8(header)
             .map_err(|error| unreadable(format!("not UTF-8 at byte {}", error.valid_up_to())))?;
-        reader.split(header).map_err(|fault| unreadable(fault.what))?;
-        reader.field_count = reader.fields.len();
+        let found = reader.split(header, CSV_FIELDS_MAX).map_err(|fault| unreadable(fault.what))?;
+        if found > CSV_FIELDS_MAX {
+            return Err(unreadable(format!("{found} fields, more than {CSV_FIELDS_MAX}")));
+        }
+        reader.field_count = found;
         let names: Vec<String> =
             reader.fields.iter().map(|field| field.text(header).into_owned()).collect();
         let field_of = |column: &Column| {
@@ -92,9 +96,9 @@ impl CsvReader {
         if record.bytes().all(|byte| byte.is_ascii_whitespace()) {
             return Err(Fault { at: 0, what: "empty record".to_string() });
         }
-        self.split(record)?;
-        if self.fields.len() != self.field_count {
-            let what = format!("expected {} fields, found {}", self.field_count, self.fields.len());
+        let found = self.split(record, self.field_count)?;
+        if found != self.field_count {
+            let what = format!("expected {} fields, found {found}", self.field_count);
             return Err(Fault { at: record.len(), what });
         }
         Ok(())
@@ -126,10 +130,13 @@ impl CsvReader {
         self.fields[field].start
     }
 
-    fn split(&mut self, record: &str) -> Result<(), Fault> {
+    /// Finds the first `most` fields, and how many there are: a record of commas alone has as many
+    /// as it has bytes.
+    fn split(&mut self, record: &str, most: usize) -> Result<usize, Fault> {
         let fault = |at, what: &str| Err(Fault { at, what: what.to_string() });
         let bytes = record.as_bytes();
         self.fields.clear();
+        let mut count = 0;
         let mut at = 0;
         loop {
             let mut field = Field { start: at, end: at, quoted: false, escaped: false };
@@ -156,9 +163,12 @@ impl CsvReader {
                 at += memchr(b',', &bytes[at..]).unwrap_or(bytes.len() - at);
                 field.end = at;
             }
-            self.fields.push(field);
+            count += 1;
+            if count <= most {
+                self.fields.push(field);
+            }
             if at == bytes.len() {
-                return Ok(());
+                return Ok(count);
             }
             at += 1;
         }

@@ -227,7 +227,13 @@ impl OpenSessions {
         let oldest = bounds(stage, open)
             .ok()
             .and_then(|(first, _)| first.values().iter().min().map(|first| EventMs(*first)));
-        (count, oldest, count, open.get_array_memory_size() as u64)
+        (count, oldest, count, self.bytes())
+    }
+
+    /// Bytes held, about; fragments that wait to be joined count too.
+    pub(super) fn bytes(&self) -> u64 {
+        let rows = self.open.iter().chain(self.pending.iter().map(|(rows, _)| rows));
+        rows.map(|rows| rows.get_array_memory_size() as u64).sum()
     }
 }
 

@@ -12,6 +12,7 @@ use arrow::array::{ArrayRef, AsArray, Int64Array, RecordBatch};
 use arrow::compute::concat_batches;
 use arrow::datatypes::Int64Type;
 use datafusion::common::{Result, internal_err};
+use tidemill_model::limits::OPEN_SLICE_BYTES;
 use tidemill_model::{EventMs, Slice, Window, WindowShape};
 use tidemill_plan::{QueryPlan, Stage};
 
@@ -115,16 +116,25 @@ impl OpenSlices {
             let at = window.end.plus(plan.grace_ms);
             at <= watermark && before.is_none_or(|before| at > before)
         };
-        let mut windows: Vec<Window> = self
-            .slices
-            .keys()
-            .filter(|slice| stage.shape.first_end(**slice).plus(plan.grace_ms) <= watermark)
-            .flat_map(|slice| stage.shape.windows_of(*slice))
-            .filter(closes)
-            .collect();
+        let mut windows: Vec<Window> = self.windows(stage).filter(closes).collect();
         windows.sort_unstable();
-        windows.dedup();
         windows
+    }
+
+    /// Each window that has a slice, once.
+    ///
+    /// Slices come by their start, and a window that holds a slice and not the one before begins
+    /// behind that one, so it ends behind all that held it.
+    fn windows<'a>(&'a self, stage: &'a Stage) -> impl Iterator<Item = Window> + 'a {
+        self.slices
+            .keys()
+            .scan(None, |newest: &mut Option<EventMs>, slice| {
+                let known = *newest;
+                *newest = (*newest).max(Some(stage.shape.last_end(*slice)));
+                let windows = stage.shape.each_window_of(*slice).rev();
+                Some(windows.take_while(move |window| Some(window.end) > known))
+            })
+            .flatten()
     }
 
     /// For each window that would close the watermark at which it does, and about how many rows it
@@ -238,18 +248,19 @@ impl OpenSlices {
     ) -> (u64, Option<EventMs>, u64, u64) {
         let open =
             |window: &Window| closed.is_none_or(|closed| window.end.plus(plan.grace_ms) > closed);
-        let mut windows: Vec<Window> = self
-            .slices
-            .keys()
-            .flat_map(|slice| stage.shape.windows_of(*slice))
-            .filter(open)
-            .collect();
-        windows.sort_unstable();
-        windows.dedup();
-        let oldest = windows.iter().map(|window| window.start).min();
+        let (mut windows, mut oldest) = (0, None);
+        for window in self.windows(stage).filter(open) {
+            windows += 1;
+            oldest = Some(oldest.map_or(window.start, |oldest: EventMs| oldest.min(window.start)));
+        }
         let groups = self.slices.values().map(|contents| contents.groups() as u64).sum();
-        let bytes = self.slices.values().map(|contents| contents.bytes() as u64).sum();
-        (windows.len() as u64, oldest, groups, bytes)
+        (windows, oldest, groups, self.bytes())
+    }
+
+    /// Bytes held, about.
+    pub(super) fn bytes(&self) -> u64 {
+        let contents: u64 = self.slices.values().map(|contents| contents.bytes() as u64).sum();
+        contents + self.slices.len() as u64 * OPEN_SLICE_BYTES
     }
 }
 

@@ -52,7 +52,7 @@ impl Kind {
                 "sinks",
             ],
             Kind::State => &["segment_ttl"],
-            Kind::Advance => &["tick"],
+            Kind::Advance => &["tick", "max_state"],
             Kind::Stream => &[
                 "format",
                 "columns",

@@ -1,0 +1,79 @@
+//! What the engine says when a query fails, told without the value that it failed on.
+
+use datafusion::arrow::error::ArrowError;
+use datafusion::common::DataFusionError;
+
+use super::QueryError;
+
+/// How to see the value.
+const ASK: &str = "set TIDEMILL_LOG_CONTENT=true to see what the engine says, which may quote the \
+                   values of records";
+
+impl QueryError {
+    /// The failure of a query. The engine's text may quote values of records, so it is given only
+    /// when `show_content`; else the kind of failure.
+    pub fn of(query: &str, error: &DataFusionError, show_content: bool) -> QueryError {
+        let reason = match show_content {
+            true => error.strip_backtrace(),
+            false => format!("{}; {ASK}", kind(error)),
+        };
+        QueryError::Failed { query: query.to_string(), reason }
+    }
+}
+
+/// What failed, in words that hold nothing of a record.
+fn kind(error: &DataFusionError) -> &'static str {
+    match error {
+        DataFusionError::Context(_, inner) | DataFusionError::Diagnostic(_, inner) => kind(inner),
+        DataFusionError::Shared(inner) => kind(inner),
+        DataFusionError::Collection(errors) => errors.first().map_or("the engine failed", kind),
+        DataFusionError::ArrowError(inner, _) => match inner.as_ref() {
+            ArrowError::CastError(_) | ArrowError::ParseError(_) => {
+                "a value cannot be cast; TRY_CAST gives NULL for such values"
+            }
+            ArrowError::DivideByZero => "a division by zero; NULLIF(divisor, 0) gives NULL",
+            ArrowError::ArithmeticOverflow(_) => {
+                "a number became too large; cast to a wider type, such as DECIMAL or DOUBLE"
+            }
+            ArrowError::MemoryError(_) => "memory ran out",
+            ArrowError::OffsetOverflowError(_) => "a column of results became longer than 2 GiB",
+            ArrowError::InvalidArgumentError(_) => {
+                "a function was called with a value it cannot take"
+            }
+            _ => "the engine failed on a value",
+        },
+        DataFusionError::ResourcesExhausted(_) => "memory ran out",
+        DataFusionError::Internal(_) => "the engine has an error of its own, please report it",
+        DataFusionError::NotImplemented(_) => "the engine does not do this yet",
+        DataFusionError::Execution(_) | DataFusionError::External(_) => {
+            "a function failed on a value"
+        }
+        _ => "the engine failed on a value",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_value_is_quoted_only_when_asked_for() {
+        let cast = || ArrowError::CastError("Cannot cast string 'canary' to Int64".to_string());
+        let errors = [
+            DataFusionError::ArrowError(Box::new(cast()), None),
+            DataFusionError::Execution("canary".to_string()),
+            DataFusionError::Internal("canary".to_string()),
+            DataFusionError::Context(
+                "canary".to_string(),
+                Box::new(DataFusionError::ArrowError(Box::new(cast()), None)),
+            ),
+            DataFusionError::Collection(vec![DataFusionError::Plan("canary".to_string())]),
+        ];
+        for error in errors {
+            let hidden = QueryError::of("q", &error, false).to_string();
+            assert!(!hidden.contains("canary"), "{hidden}");
+            assert!(hidden.contains("query `q`") && hidden.contains("TIDEMILL_LOG_CONTENT"));
+            assert!(QueryError::of("q", &error, true).to_string().contains("canary"));
+        }
+    }
+}
