@@ -95,9 +95,7 @@ pub fn snapshot(input: &[u8]) -> Reached {
     let [way, how, rest @ ..] = input else { return Reached::Rejected };
     let rows = rows(rest);
     let schema = rows.schema();
-    let known = |query, stage| {
-        (query == QUERY && stage == STAGE).then(|| Arc::clone(&schema))
-    };
+    let known = |query, stage| (query == QUERY && stage == STAGE).then(|| Arc::clone(&schema));
     let read = |chunks: &[Vec<u8>]| match decode_snapshot(chunks, &known) {
         Ok(parts) => {
             for (query, stage, rows) in &parts {

@@ -10,7 +10,8 @@ fn folder(kind: &str) -> PathBuf {
 /// The seeds of a target with their files' names, in the order of these.
 pub(crate) fn seeds(target: &str) -> Vec<(String, Vec<u8>)> {
     let folder = folder("seeds").join(target);
-    let files = fs::read_dir(&folder).unwrap_or_else(|error| panic!("{}: {error}", folder.display()));
+    let files =
+        fs::read_dir(&folder).unwrap_or_else(|error| panic!("{}: {error}", folder.display()));
     let mut seeds: Vec<(String, Vec<u8>)> = files
         .map(|file| file.unwrap())
         .map(|file| (file.file_name().into_string().unwrap(), fs::read(file.path()).unwrap()))

@@ -80,5 +80,7 @@ pub(crate) const SHOWN_BYTES_MAX: usize = 8;
 /// Whether `message` holds a stretch of `payload` that is longer than a message may.
 pub(crate) fn tells(message: &str, payload: &str) -> bool {
     let windows = payload.as_bytes().windows(SHOWN_BYTES_MAX + 1);
-    windows.into_iter().any(|part| std::str::from_utf8(part).is_ok_and(|part| message.contains(part)))
+    windows
+        .into_iter()
+        .any(|part| std::str::from_utf8(part).is_ok_and(|part| message.contains(part)))
 }

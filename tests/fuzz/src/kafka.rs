@@ -123,7 +123,8 @@ fn as_another_reader_has_it(event: &[u8], batches: &[ShardBatch]) {
 
 /// A value that is no base64 is an error that does not repeat it.
 fn nothing_of_a_value_is_told(event: &[u8], lines: &[&[u8]]) {
-    let Some(longest) = lines.iter().max_by_key(|line| line.len()).filter(|line| **line != b"-") else {
+    let Some(longest) = lines.iter().max_by_key(|line| line.len()).filter(|line| **line != b"-")
+    else {
         return;
     };
     let base64 = STANDARD.encode(longest);

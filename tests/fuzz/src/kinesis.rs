@@ -31,7 +31,8 @@ pub fn kinesis_event(input: &[u8]) -> Reached {
     let event = event(&payloads);
     let batches = read(&event).unwrap();
     assert_eq!(batches.len(), 1);
-    let expected = payloads.iter().map(|payload| kpl::unpack(payload).map_or(1, |users| users.len()));
+    let expected =
+        payloads.iter().map(|payload| kpl::unpack(payload).map_or(1, |users| users.len()));
     assert_eq!(batches[0].raw.records.len(), expected.sum::<usize>());
     assert!(batches[0].raw.records.is_sorted_by(|a, b| a.position < b.position));
     batches.iter().for_each(is_whole);
@@ -47,9 +48,7 @@ fn read(json: &[u8]) -> Result<Vec<ShardBatch>, EventError> {
 fn payload(line: &[u8]) -> Vec<u8> {
     match line.split_first() {
         Some((b'*', body)) => aggregate(body),
-        Some((b'+', words)) => {
-            kpl::pack(&words.split(|byte| *byte == b' ').collect::<Vec<_>>())
-        }
+        Some((b'+', words)) => kpl::pack(&words.split(|byte| *byte == b' ').collect::<Vec<_>>()),
         _ => line.to_vec(),
     }
 }
@@ -100,8 +99,9 @@ fn as_another_reader_has_it(event: &[u8], batches: &[ShardBatch]) {
     for batch in batches {
         let positions = batch.raw.records.iter().map(|record| (record.position, record.arrival.0));
         let records = contents(&batch.raw).into_iter().zip(positions);
-        let records: Vec<_> =
-            records.map(|(bytes, (position, arrival))| (bytes.to_vec(), position, arrival)).collect();
+        let records: Vec<_> = records
+            .map(|(bytes, (position, arrival))| (bytes.to_vec(), position, arrival))
+            .collect();
         let log = (batch.log.stream.clone(), batch.log.shard.clone());
         assert!(found.insert(log, records).is_none(), "a shard has one batch");
     }

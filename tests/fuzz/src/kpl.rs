@@ -15,7 +15,10 @@ const USER_RECORD_BYTES_MIN: usize = 6;
 pub fn kpl(input: &[u8]) -> Reached {
     assert!(unpack(input).is_none() || looks_aggregated(input));
     let users: Vec<&[u8]> = input.split(|byte| *byte == 0xff).collect();
-    assert_eq!(unpack(&pack(&users)).as_deref(), Some(&users.iter().map(copy).collect::<Vec<_>>()[..]));
+    assert_eq!(
+        unpack(&pack(&users)).as_deref(),
+        Some(&users.iter().map(copy).collect::<Vec<_>>()[..])
+    );
     match unpack(&aggregate(input)) {
         Some(users) => {
             assert!(!users.is_empty());

@@ -62,6 +62,19 @@ macro_rules! targets {
 }
 
 targets!(
-    decode_json, decode_csv, kpl, kinesis_event, kafka_event, schedule_event, pipeline_file, sql,
-    segment, checkpoint, log_entry, emitted, snapshot, record_batch, item
+    decode_json,
+    decode_csv,
+    kpl,
+    kinesis_event,
+    kafka_event,
+    schedule_event,
+    pipeline_file,
+    sql,
+    segment,
+    checkpoint,
+    log_entry,
+    emitted,
+    snapshot,
+    record_batch,
+    item
 );
