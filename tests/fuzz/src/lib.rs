@@ -79,14 +79,14 @@ pub const TARGETS: [Target; 15] = [
     target("kinesis_event", kinesis_event, 1000, 6),
     target("kafka_event", kafka_event, 1000, 7),
     target("schedule_event", schedule_event, 4000, 6),
-    target("pipeline_file", pipeline_file, 400, 3),
-    target("sql", sql, 250, 10),
+    target("pipeline_file", pipeline_file, 300, 2),
+    target("sql", sql, 150, 10),
     target("segment", segment, 4000, 9),
     target("checkpoint", checkpoint, 4000, 8),
     target("log_entry", log_entry, 4000, 8),
     target("emitted", emitted, 4000, 10),
     target("snapshot", snapshot, 1000, 20),
-    target("record_batch", record_batch, 2000, 30),
+    target("record_batch", record_batch, 1000, 30),
     target("item", item, 4000, 6),
 ];
 
