@@ -94,11 +94,14 @@ struct Members {
     records: Records,
 }
 
+/// Value and offset of a record.
+type Known = (Option<Vec<u8>>, u64);
+
 /// The same records, found by reading the event as a tree.
 fn as_another_reader_has_it(event: &[u8], batches: &[ShardBatch]) {
     // A member that nobody reads may hold what no number of serde_json's can.
     let Ok(Members { records: Records(records) }) = serde_json::from_slice(event) else { return };
-    let mut expected: BTreeMap<(String, String), Vec<(Option<Vec<u8>>, u64)>> = BTreeMap::new();
+    let mut expected: BTreeMap<(String, String), Vec<Known>> = BTreeMap::new();
     for record in &records {
         let stream = PIPELINE.stream_of_topic(record["topic"].as_str().unwrap()).unwrap();
         let value = record["value"].as_str().map(|value| STANDARD.decode(value).unwrap());

@@ -73,11 +73,14 @@ fn event(payloads: &[Vec<u8>]) -> Vec<u8> {
     json!({ "Records": records }).to_string().into_bytes()
 }
 
+/// Bytes, position and arrival of a record.
+type Known = (Vec<u8>, Position, i64);
+
 /// The same records, found by reading the event as a tree.
 fn as_another_reader_has_it(event: &[u8], batches: &[ShardBatch]) {
     // A member that nobody reads may hold what no number of serde_json's can.
     let Ok(json) = serde_json::from_slice::<Value>(event) else { return };
-    let mut expected: BTreeMap<(String, String), Vec<(Vec<u8>, Position, i64)>> = BTreeMap::new();
+    let mut expected: BTreeMap<(String, String), Vec<Known>> = BTreeMap::new();
     for record in json["Records"].as_array().unwrap() {
         let text = |value: &Value| value.as_str().unwrap().to_string();
         let arn = text(&record["eventSourceARN"]);

@@ -14,7 +14,6 @@ use fuzz::run::{run, target};
 /// input needs more.
 const MEMORY_KIB_MAX: u64 = 1024 * 1024;
 
-#[expect(clippy::disallowed_methods, reason = "a test is told from outside how long to run")]
 fn times() -> usize {
     std::env::var("FUZZ_RUNS").map_or(1, |times| times.parse().expect("FUZZ_RUNS is a number"))
 }
