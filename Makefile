@@ -68,6 +68,13 @@ lint-infra: ## The template: cfn-lint, sam validate, and that it protects data
 	$$env/python infra/check_template.py; \
 	$$env/python infra/check_template_test.py
 
+deny: rust ## The dependencies: their licences, where they come from, none that is banned
+	@set -ex; $$(localstack/environment cargo-deny)/bin/cargo-deny --locked check \
+	  --hide-inclusion-graph licenses bans sources
+
+advisories: rust ## Known vulnerabilities of the dependencies; fetches their list from github.com
+	$$(localstack/environment cargo-deny)/bin/cargo-deny --locked check advisories
+
 sim: rust ## SEEDS random histories over a faulty store; a failure prints its seed
 	SEEDS=$(SEEDS) cargo test --locked -p simulation -- --nocapture
 
@@ -130,5 +137,6 @@ rust:
 	@command -v cargo >/dev/null || { echo "a Rust toolchain is needed: https://rustup.rs" >&2; exit 1; }
 	@command -v cc >/dev/null || { echo "a C compiler is needed (zstd): apt install build-essential, or xcode-select --install" >&2; exit 1; }
 
-.PHONY: help demo demo-kill clean-demo test check fmt fmt-check lint lint-infra sim sim-one model fuzz fuzz-tools bench \
+.PHONY: help demo demo-kill clean-demo test check fmt fmt-check lint lint-infra deny advisories sim sim-one model \
+  fuzz fuzz-tools bench \
   bench-aws build-lambda deploy local-up local-down local-demo test-localstack binaries tidemill emulators rust

@@ -10,6 +10,7 @@ use tidemill_plan::PipelinePlan;
 /// once; those of its SQL once the rest of the file is right (`check` reports both).
 pub(crate) fn load(path: &Path) -> Result<(Pipeline, PipelinePlan), Report> {
     let pipeline = tidemill_pipeline::load(path, &|name| std::env::var(name).ok())?;
-    let plan = tidemill_plan::plan(&pipeline)?;
+    let mut plan = tidemill_plan::plan(&pipeline)?;
+    plan.show_content = std::env::var("TIDEMILL_LOG_CONTENT").is_ok_and(|value| value == "true");
     Ok((pipeline, plan))
 }

@@ -5,6 +5,7 @@ mod bad_input;
 mod commands;
 mod flights;
 mod formats;
+mod hostile;
 #[cfg(feature = "aws")]
 mod put;
 #[cfg(not(feature = "aws"))]

@@ -170,6 +170,16 @@ impl States {
     }
 }
 
+/// Bytes of these rows, about; not of those beside them in the same memory, which a snapshot's parts
+/// and the blocks of a segment share.
+pub(crate) fn rows_bytes(rows: &RecordBatch) -> u64 {
+    let bytes = |column: &ArrayRef| {
+        let sliced = column.to_data().get_slice_memory_size();
+        sliced.unwrap_or_else(|_| column.get_array_memory_size()) as u64
+    };
+    rows.columns().iter().map(bytes).sum()
+}
+
 /// The records column of partial rows.
 pub(crate) fn records_of<'a>(stage: &Stage, partial: &'a RecordBatch) -> Result<&'a UInt64Array> {
     partial

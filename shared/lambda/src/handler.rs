@@ -216,4 +216,6 @@ fn not_taken(error: EventError, request_id: &str) -> Failure {
 }
 
 #[cfg(test)]
+mod content;
+#[cfg(test)]
 mod tests;

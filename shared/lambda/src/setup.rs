@@ -19,6 +19,9 @@ use std::time::Duration;
 use miette::{Diagnostic, GraphicalReportHandler, GraphicalTheme, LabeledSpan, SourceCode};
 use tidemill_aws::Fault;
 use tidemill_aws::source::StartingPosition;
+use tidemill_model::limits::{
+    SEGMENT_BYTES_MAX, STATE_MEMORY_PARTS, TICK_BYTES_MAX, TICK_MEMORY_PARTS,
+};
 use tidemill_pipeline::{Pipeline, PipelineError};
 use tidemill_plan::PipelinePlan;
 
@@ -33,15 +36,16 @@ pub const STARTING_POSITION: &str = "TIDEMILL_STARTING_POSITION";
 /// Seconds from one schedule of advance to the next.
 pub const SCHEDULE_SECONDS: &str = "TIDEMILL_SCHEDULE_SECONDS";
 
+/// Whether errors and panics may quote the values of records.
+pub const LOG_CONTENT: &str = "TIDEMILL_LOG_CONTENT";
+
 /// Where Lambda's Runtime API is.
 pub const RUNTIME_API: &str = "AWS_LAMBDA_RUNTIME_API";
+/// MB of memory that the function has.
+const MEMORY_SIZE: &str = "AWS_LAMBDA_FUNCTION_MEMORY_SIZE";
 /// What Lambda itself sets, without which its runtime cannot begin.
-const SET_BY_LAMBDA: [&str; 4] = [
-    RUNTIME_API,
-    "AWS_LAMBDA_FUNCTION_NAME",
-    "AWS_LAMBDA_FUNCTION_MEMORY_SIZE",
-    "AWS_LAMBDA_FUNCTION_VERSION",
-];
+const SET_BY_LAMBDA: [&str; 4] =
+    [RUNTIME_API, "AWS_LAMBDA_FUNCTION_NAME", MEMORY_SIZE, "AWS_LAMBDA_FUNCTION_VERSION"];
 
 /// Width of a mistake's picture, columns.
 const WIDTH: usize = 100;
@@ -85,13 +89,36 @@ pub fn read(environment: &Environment) -> Read {
     let starting = starting(environment).map_err(&mut noted).ok();
     let schedule = schedule(environment).map_err(&mut noted).ok();
     let planned = path.and_then(|path| match plan(Path::new(path), environment) {
-        Ok(planned) => Some(planned),
+        Ok((pipeline, mut plan)) => {
+            plan.show_content = shows_content(environment);
+            if let (None, Some(memory)) = (pipeline.state_bytes_max, memory_bytes(environment)) {
+                plan.state_bytes_max = memory / STATE_MEMORY_PARTS;
+            }
+            Some((pipeline, plan))
+        }
         Err(mistakes) => {
             faults.extend(mistakes);
             None
         }
     });
     Read { planned, state_table, starting, schedule, faults }
+}
+
+/// Whether the operator wants to see what records hold.
+pub fn shows_content(environment: &Environment) -> bool {
+    environment.get(LOG_CONTENT) == Some("true")
+}
+
+/// The function's memory; `None` outside of Lambda.
+fn memory_bytes(environment: &Environment) -> Option<u64> {
+    environment.get(MEMORY_SIZE)?.parse::<u64>().ok()?.checked_mul(1024 * 1024)
+}
+
+/// Bytes of segments that a tick of a function with this memory merges.
+pub fn tick_bytes_max(environment: &Environment) -> usize {
+    let share = memory_bytes(environment).map(|memory| memory / TICK_MEMORY_PARTS);
+    let share = share.and_then(|bytes| usize::try_from(bytes).ok()).unwrap_or(TICK_BYTES_MAX);
+    share.clamp(SEGMENT_BYTES_MAX, TICK_BYTES_MAX)
 }
 
 /// The fault of a process that was not started by Lambda.

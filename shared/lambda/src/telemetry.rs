@@ -4,8 +4,8 @@
 //! each thing that went wrong, and one metrics document. Everything goes to standard output, which
 //! Lambda hands to CloudWatch Logs.
 //!
-//! No line holds a record's content. The one exception is what the engine says when a query cannot
-//! be computed from a value: it may quote that value, and without it nobody could mend the query.
+//! No line holds a record's content, unless `TIDEMILL_LOG_CONTENT` is `true`: what the engine says
+//! when a query fails on a value, and the text of a panic, may quote values.
 //!
 //! The level is `TIDEMILL_LOG`, else `RUST_LOG`, else `info`.
 
@@ -19,6 +19,7 @@ use tidemill_model::WallMs;
 use tracing_subscriber::EnvFilter;
 
 use crate::environment::Environment;
+use crate::setup;
 use emf::Measured;
 
 /// The runtime's own report of a handler's error, which the handler has logged already.
@@ -41,9 +42,13 @@ pub fn start_logs(environment: &Environment) {
         .with_writer(std::io::stdout);
     // Fails only when logs were started before, as they are between tests of one process.
     let _ = lines.try_init();
-    std::panic::set_hook(Box::new(|panic| {
+    let shows_content = setup::shows_content(environment);
+    std::panic::set_hook(Box::new(move |panic| {
         let place = panic.location().map(ToString::to_string).unwrap_or_default();
-        let said = panic.payload_as_str().unwrap_or("no text");
+        let said = match shows_content {
+            true => panic.payload_as_str().unwrap_or("no text"),
+            false => "set TIDEMILL_LOG_CONTENT=true to see what it says",
+        };
         tracing::error!(error_type = "Panic", place, "panicked: {said}");
     }));
 }

@@ -79,6 +79,13 @@ pub(crate) fn plan() -> PipelinePlan {
     tidemill_plan::plan(&pipeline()).unwrap()
 }
 
+/// The plan of the same queries, which compute `aggregate` in place of their counts.
+pub(crate) fn plan_of(aggregate: &str) -> PipelinePlan {
+    let text = FILE.replace("COUNT(*)", aggregate);
+    let parsed = tidemill_pipeline::parse("pipeline.toml", &text, Path::new(""), &|_| None);
+    tidemill_plan::plan(&parsed.unwrap()).unwrap()
+}
+
 /// Shards as a test lists them.
 #[derive(Default)]
 pub(crate) struct Listed {
@@ -158,10 +165,14 @@ impl Write for Written {
 }
 
 impl Written {
+    /// Everything so far.
+    pub(crate) fn text(&self) -> String {
+        String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
+    }
+
     /// Sum of a metric over all documents so far; `None`: no document has it.
     pub(crate) fn sum(&self, metric: &str) -> Option<f64> {
-        let bytes = self.0.lock().unwrap().clone();
-        let text = String::from_utf8(bytes).unwrap();
+        let text = self.text();
         let values: Vec<f64> = text
             .lines()
             .filter_map(|line| serde_json::from_str::<Value>(line).unwrap()[metric].as_f64())
@@ -216,6 +227,16 @@ impl World {
 
     /// One that reaches the store through `store` and writes segments of at most so many bytes.
     pub(crate) fn handler_on(&self, store: Arc<dyn Store>, segment_bytes_max: usize) -> Handler {
+        self.handler_of(&plan(), store, segment_bytes_max)
+    }
+
+    /// The same, of another plan.
+    pub(crate) fn handler_of(
+        &self,
+        plan: &PipelinePlan,
+        store: Arc<dyn Store>,
+        segment_bytes_max: usize,
+    ) -> Handler {
         let pipeline = pipeline();
         let streams = pipeline.streams.iter();
         let decoders = streams
@@ -228,7 +249,7 @@ impl World {
         };
         let ingest = Ingest::new(Parts {
             decoders,
-            combine: Box::new(Combiner::new(&plan()).unwrap()),
+            combine: Box::new(Combiner::new(plan).unwrap()),
             logs: self.logs(Arc::clone(&store)),
             by_broker: appender(true),
             by_producer: appender(false),

@@ -77,7 +77,8 @@ pub async fn advance(environment: &Environment) -> Result<(Ticker, Duration), Ve
     let (wired, emit) = found.wired(emit)?;
     let state = State::new(&wired.plan).map_err(|error| vec![unplanned(&error)])?;
     let source = Arc::clone(&wired.sources) as _;
-    let settings = Settings::of(&wired.pipeline);
+    let tick_bytes_max = setup::tick_bytes_max(environment);
+    let settings = Settings { tick_bytes_max, ..Settings::of(&wired.pipeline) };
     let store = Arc::clone(&wired.store);
     let advance = Advance::new(store, wired.keys(), Box::new(state), settings, source, emit);
     let tick = Duration::from_millis(u64::try_from(wired.pipeline.tick_ms).unwrap_or(0));

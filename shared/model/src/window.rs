@@ -188,27 +188,27 @@ impl WindowShape {
 
     /// The same, one by one, from either end.
     pub fn each_window_of(&self, slice: Slice) -> impl DoubleEndedIterator<Item = Window> + use<> {
-        // The window that closes last, and how the n-th before it lies to it.
-        let (last, older, start_step_ms, end_step_ms) = match *self {
+        // The window that closes last, by its start and length; how many close before it, and by how
+        // much each of them starts earlier and is shorter.
+        let (start, size_ms, older, earlier_ms, shorter_ms) = match *self {
             WindowShape::Tumble { .. } | WindowShape::Session { .. } => {
-                (Window { start: slice.start, end: slice.end }, 0, 0, 0)
+                (slice.start, slice.end.0.saturating_sub(slice.start.0), 0, 0, 0)
             }
             WindowShape::Hop { slide_ms, size_ms, offset_ms } => {
                 let newest = grid(slice.start, slide_ms, offset_ms).start;
                 let within = (slice.end.0.saturating_sub(1).saturating_sub(newest.0)).max(0);
                 let older = (size_ms - 1 - within).div_euclid(slide_ms);
-                (Window { start: newest, end: newest.plus(size_ms) }, older, slide_ms, slide_ms)
+                (newest, size_ms, older, slide_ms, 0)
             }
             WindowShape::Cumulate { step_ms, size_ms, offset_ms } => {
                 let whole = grid(slice.start, size_ms, offset_ms);
                 let first = (slice.end.0.saturating_sub(whole.start.0)) / step_ms;
-                let end = whole.start.plus(size_ms);
-                (Window { start: whole.start, end }, size_ms / step_ms - first, 0, step_ms)
+                (whole.start, size_ms, size_ms / step_ms - first, 0, step_ms)
             }
         };
-        (0..=older).rev().map(move |back| Window {
-            start: last.start.minus(back.saturating_mul(start_step_ms)),
-            end: last.end.minus(back.saturating_mul(end_step_ms)),
+        (0..=older).rev().map(move |back| {
+            let start = start.minus(back.saturating_mul(earlier_ms));
+            Window { start, end: start.plus(size_ms - back * shorter_ms) }
         })
     }
 

@@ -3,6 +3,7 @@
 //! One type for every mistake: nobody acts on one, a person reads them all. The code of each is
 //! stable, so that it can be looked up.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::ops::Range;
 
@@ -146,6 +147,19 @@ impl PipelineError {
         }
         self.file = Some(file.clone());
         self
+    }
+
+    /// Puts `${NAME}` in the place of the values of variables. `variables` are names by value; values
+    /// of fewer than four bytes are no secrets, and stand in many a text.
+    pub(crate) fn hide(&mut self, variables: &BTreeMap<String, String>) {
+        let texts = self.labels.iter_mut().map(|(_, label)| label).chain(&mut self.help);
+        for text in texts.chain([&mut self.message]) {
+            for (value, name) in variables.iter().filter(|(value, _)| value.len() >= 4) {
+                if text.contains(value.as_str()) {
+                    *text = text.replace(value.as_str(), &format!("${{{name}}}"));
+                }
+            }
+        }
     }
 
     /// Its stable code.

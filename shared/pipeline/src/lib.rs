@@ -12,6 +12,7 @@
 //! 2. All mistakes are reported at once, each with its place and a way out; only a file that is
 //!    no TOML stops at its first mistake.
 //! 3. No environment variable is read here: the environment is an argument.
+//! 4. No mistake tells the value of a variable, which may be a secret.
 //!
 //! Not here: what the SQL says (`plan`), whether a sink can be reached (the ports).
 
@@ -20,6 +21,8 @@ mod error;
 mod pipeline;
 mod raw;
 
+use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::io::Read;
 use std::path::Path;
 use std::sync::Arc;
@@ -44,12 +47,23 @@ pub fn parse(
 ) -> Result<Pipeline, PipelineErrors> {
     let file = SourceFile { name: file_name.to_owned(), text: Arc::from(text) };
     let mut errors = Vec::new();
-    let checked = raw::read(text, env, &mut errors)
+    let used = RefCell::new(BTreeMap::new());
+    let noted = |name: &str| {
+        let value = env(name)?;
+        used.borrow_mut().insert(value.clone(), name.to_string());
+        Some(value)
+    };
+    let checked = raw::read(text, &noted, &mut errors)
         .map(|raw| check::check(raw, &file, base_dir, &mut errors));
+    for error in &mut errors {
+        error.hide(&used.borrow());
+    }
     match checked {
         Some(pipeline) if errors.is_empty() => Ok(pipeline),
         checked => {
-            let rest = checked.filter(|_| errors.iter().all(|error| spares_sources(text, error)));
+            let few = errors.iter().all(|error| error.code() != code::TOO_MANY);
+            let rest =
+                checked.filter(|_| few && errors.iter().all(|error| spares_sources(text, error)));
             Err(PipelineErrors::new(&file, errors).with_rest(rest))
         }
     }

@@ -266,6 +266,8 @@ mod tests {
     #[test]
     fn deep_nesting_is_refused_and_does_not_overflow_the_stack() {
         let sql = format!("SELECT {}1{}", "(".repeat(5000), ")".repeat(5000));
+        assert_eq!(parse(&sql).unwrap_err().code, "plan::sql::too_deep");
+        let sql = format!("SELECT {}1{}", "(".repeat(100), ")".repeat(100));
         assert_eq!(parse(&sql).unwrap_err().code, "plan::sql::syntax");
     }
 }

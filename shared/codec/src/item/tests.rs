@@ -59,8 +59,12 @@ fn a_decompression_bomb_is_refused() {
 
 #[test]
 fn a_body_above_the_bound_fits_no_item() {
-    let sealed = seal(Kind::Segment, &vec![0; BODY_BYTES_MAX + 1]);
+    let sealed = seal(Kind::Segment, &vec![0; SEGMENT_BODY_BYTES_MAX + 1]);
     assert!(sealed.len() > ITEM_BYTES_MAX);
+    assert!(seal(Kind::Segment, &vec![0; SEGMENT_BODY_BYTES_MAX]).len() < ITEM_BYTES_MAX);
+    let sealed = seal(Kind::Checkpoint, &vec![0; BODY_BYTES_MAX + 1]);
+    assert!(sealed.len() > ITEM_BYTES_MAX);
+    assert!(seal(Kind::Checkpoint, &vec![0; BODY_BYTES_MAX]).len() < ITEM_BYTES_MAX);
 }
 
 #[test]

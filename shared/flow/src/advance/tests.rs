@@ -1,6 +1,7 @@
 //! Each guard and each step by name (`steps`, `snapshots`), crashes and faults at every call of the
-//! store (`crash`), and two processes at once (`rivals`).
+//! store (`crash`), bounds (`bounds`), and two processes at once (`rivals`).
 
+mod bounds;
 mod crash;
 mod fake;
 mod rivals;

@@ -83,7 +83,7 @@ impl CsvReader {
                     stream: stream.to_string(),
                     column: wanted.clone(),
                     suggestion: nearest(wanted, &names),
-                    header: names.join(", "),
+                    columns: names.len(),
                 }),
             }
         };

@@ -46,7 +46,8 @@ pub enum DecodeSetupError {
     },
     /// The header lacks a declared column.
     #[error(
-        "the CSV header has no column `{column}`{}. stream=`{stream}` header=`{header}`",
+        "the CSV header has no column `{column}`{}. It must be the input's first line. \
+         stream=`{stream}` columns_in_header=`{columns}`",
         .suggestion.as_ref().map(|name| format!("; did you mean `{name}`?")).unwrap_or_default()
     )]
     MissingColumn {
@@ -56,8 +57,9 @@ pub enum DecodeSetupError {
         column: String,
         /// A name of the header that it may be a misspelling of.
         suggestion: Option<String>,
-        /// The header's names.
-        header: String,
+        /// How many names the header has. They are not told: without a header, the first line is a
+        /// record.
+        columns: usize,
     },
     /// The header names a declared column twice.
     #[error("the CSV header has two columns `{column}`. stream=`{stream}`")]

@@ -18,7 +18,7 @@ use tidemill_plan::{QueryPlan, Stage};
 
 use super::late::{Ledger, Source};
 use super::results;
-use crate::aggregate::{Groups, States};
+use crate::aggregate::{Groups, States, rows_bytes};
 use crate::combine::assemble;
 
 pub(super) struct OpenSessions {
@@ -233,7 +233,7 @@ impl OpenSessions {
     /// Bytes held, about; fragments that wait to be joined count too.
     pub(super) fn bytes(&self) -> u64 {
         let rows = self.open.iter().chain(self.pending.iter().map(|(rows, _)| rows));
-        rows.map(|rows| rows.get_array_memory_size() as u64).sum()
+        rows.map(rows_bytes).sum()
     }
 }
 

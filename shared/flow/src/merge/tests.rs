@@ -272,3 +272,42 @@ fn a_block_of_another_version_is_an_error() {
     segment.blocks[0].query = Fingerprint(7);
     assert!(matches!(engine.state.merge(&log, &segment, None), Err(QueryError::State { .. })));
 }
+
+const COUNTS: &str = "SELECT k, window_end, COUNT(*) AS n FROM TUMBLE(s, ts, INTERVAL '1' SECOND) GROUP BY k, window_start, window_end";
+
+/// Records of as many windows, with as many keys.
+fn spread(engine: &mut Engine, windows: usize) {
+    let words: Vec<String> = (0..windows).map(|n| format!("key{n}:{}", n * 1000)).collect();
+    engine.append(&words.iter().map(String::as_str).collect::<Vec<_>>());
+}
+
+#[test]
+fn too_much_open_state_is_refused_by_the_name_of_its_query() {
+    let mut engine = Engine::new("[advance]\nmax_state = '1MiB'", COUNTS);
+    spread(&mut engine, 100);
+    engine.tick(0);
+    spread(&mut engine, 2000);
+    let (log, segment) = engine.appended.pop().unwrap();
+    let error = engine.state.merge(&log, &segment, engine.closed).unwrap_err();
+    let QueryError::TooMuchOpen { query, windows, groups, bytes, bytes_of_all, bytes_max } = &error
+    else {
+        panic!("{error}")
+    };
+    assert_eq!((query.as_str(), *windows, *groups, *bytes_max), ("q", 2000, 2000, 1 << 20));
+    assert!(bytes == bytes_of_all && bytes > bytes_max, "{error}");
+    assert!(error.to_string().contains("nothing is lost"), "{error}");
+}
+
+/// Restored slices share their memory, and each was counted for all of it.
+#[test]
+fn a_restored_state_is_not_larger_than_it_was() {
+    for sql in [COUNTS, &COUNTS.replace("TUMBLE", "SESSION")] {
+        let mut engine = Engine::new("", sql);
+        spread(&mut engine, 2000);
+        engine.tick(0);
+        let before = engine.state.open_windows()[0].bytes;
+        engine.snapshot();
+        let after = engine.state.open_windows()[0].bytes;
+        assert!(after <= before && after > 2000 * 16, "{before} {after}");
+    }
+}

@@ -18,7 +18,7 @@ use tidemill_plan::{QueryPlan, Stage};
 
 use super::late::StageLedger;
 use super::results;
-use crate::aggregate::AggregateTable;
+use crate::aggregate::{AggregateTable, rows_bytes};
 use crate::combine::assemble;
 
 #[derive(Default)]
@@ -39,10 +39,10 @@ impl Contents {
         }
     }
 
-    fn bytes(&self) -> usize {
+    fn bytes(&self) -> u64 {
         match self {
-            Contents::Live(table) => table.bytes(),
-            Contents::Sealed(rows) => rows.get_array_memory_size(),
+            Contents::Live(table) => table.bytes() as u64,
+            Contents::Sealed(rows) => rows_bytes(rows),
         }
     }
 }
@@ -259,7 +259,7 @@ impl OpenSlices {
 
     /// Bytes held, about.
     pub(super) fn bytes(&self) -> u64 {
-        let contents: u64 = self.slices.values().map(|contents| contents.bytes() as u64).sum();
+        let contents: u64 = self.slices.values().map(|contents| contents.bytes()).sum();
         contents + self.slices.len() as u64 * OPEN_SLICE_BYTES
     }
 }

@@ -55,6 +55,29 @@ fn a_right_deployment_has_no_faults() {
 }
 
 #[test]
+fn bounds_follow_the_functions_memory_unless_the_file_says_otherwise() {
+    let variables = [(STATE_TABLE, "state"), ("RESULTS", "results")];
+    let found = read_with(Some(FILE), &variables).planned.unwrap().1;
+    assert_eq!((found.state_bytes_max, found.show_content), (32 << 20, false));
+    let file = format!("{FILE}[advance]\nmax_state = \"3GiB\"\n");
+    let found = read_with(Some(&file), &variables).planned.unwrap().1;
+    assert_eq!(found.state_bytes_max, 3 << 30);
+    assert_eq!(tick_bytes_max(&Environment::of(LAMBDA)), 4 << 20);
+    let large = Environment::of([("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "10240")]);
+    assert_eq!(tick_bytes_max(&large), TICK_BYTES_MAX);
+    assert_eq!(tick_bytes_max(&Environment::default()), TICK_BYTES_MAX);
+}
+
+#[test]
+fn content_is_shown_only_when_asked_for() {
+    for (value, shown) in [("true", true), ("1", false), ("", false), ("false", false)] {
+        let variables = [(STATE_TABLE, "state"), ("RESULTS", "results"), (LOG_CONTENT, value)];
+        let found = read_with(Some(FILE), &variables).planned.unwrap().1;
+        assert_eq!(found.show_content, shown, "{value}");
+    }
+}
+
+#[test]
 fn an_empty_environment_lacks_all_that_is_needed() {
     let Read { faults, .. } = read(&Environment::default());
     let text = told(&faults);

@@ -69,6 +69,40 @@ fn the_ends_of_the_time_scale_do_not_panic() {
     }
 }
 
+#[test]
+fn windows_that_overlap_too_often_are_refused() {
+    let most = WINDOWS_PER_EVENT_MAX;
+    assert!(WindowShape::hop(60_000, most * 60_000, 0).is_ok());
+    assert!(WindowShape::cumulate(60_000, most * 60_000, 0).is_ok());
+    let error = WindowShape::hop(1, 365 * 86_400_000, 0).unwrap_err();
+    let WindowError::TooMany { least_ms, .. } = error else { panic!("{error}") };
+    assert!(WindowShape::hop(least_ms, 365 * 86_400_000, 0).is_ok());
+    assert!(WindowShape::hop(least_ms - 1, 365 * 86_400_000, 0).is_err());
+    assert!(WindowShape::cumulate(1, most + 1, 0).is_err());
+    assert!(WindowShape::hop(1, i64::MAX, 0).is_err());
+}
+
+/// Windows of any length, but not too many of them.
+fn long_shapes() -> impl Strategy<Value = WindowShape> {
+    let ms = || prop_oneof![1..1000i64, 1..i64::MAX, Just(i64::MAX)];
+    prop_oneof![
+        (ms(), any::<i64>()).prop_map(|(size, offset)| WindowShape::tumble(size, offset).unwrap()),
+        (ms(), 1..100i64, any::<i64>()).prop_map(|(size, parts, offset)| {
+            WindowShape::hop((size / parts).max(1), size, offset).unwrap()
+        }),
+        (ms(), 1..100i64, any::<i64>()).prop_map(|(size, parts, offset)| {
+            let step = (size / parts).max(1);
+            WindowShape::cumulate(step, size / step * step, offset)
+                .unwrap_or_else(|_| WindowShape::tumble(step, offset).unwrap())
+        }),
+        ms().prop_map(|gap| WindowShape::session(gap).unwrap()),
+    ]
+}
+
+fn any_time() -> impl Strategy<Value = i64> {
+    prop_oneof![any::<i64>(), i64::MIN..i64::MIN + 100, i64::MAX - 100..=i64::MAX]
+}
+
 fn shapes() -> impl Strategy<Value = WindowShape> {
     prop_oneof![
         (1..50i64, -60..60i64)
@@ -104,6 +138,17 @@ fn by_definition(shape: WindowShape, time: i64) -> Vec<Window> {
 }
 
 proptest! {
+    #[test]
+    fn no_time_and_no_length_overflow(shape in long_shapes(), time in any_time()) {
+        if let Some(slice) = shape.slice_of(EventMs(time)) {
+            prop_assert!(slice.start.0 <= time && slice.start <= slice.end);
+            prop_assert!(shape.first_end(slice) <= shape.last_end(slice));
+            for window in shape.windows_of(slice) {
+                prop_assert!(window.start <= window.end);
+            }
+        }
+    }
+
     #[test]
     fn windows_are_those_of_the_definition(shape in shapes(), time in -100..100i64) {
         prop_assert_eq!(shape.windows_at(EventMs(time)), by_definition(shape, time));

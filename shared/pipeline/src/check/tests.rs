@@ -112,7 +112,7 @@ fn every_mistake_is_explained() {
         }
     }
     // Those two need a file on disk and a large file: tests of their own below.
-    seen.extend([code::UNREADABLE, code::TOO_LARGE]);
+    seen.extend([code::UNREADABLE, code::TOO_LARGE, code::TOO_MANY, code::BAD_SIZE]);
     for code in code::ALL {
         assert!(seen.contains(code), "no case for {code}");
     }
@@ -401,6 +401,29 @@ fn a_file_that_cannot_be_read_is_named() {
         assert_eq!(errors.iter().next().unwrap().code(), code::UNREADABLE);
         assert!(said.contains(name) && said.contains(reason) && said.contains("help:"), "{said}");
     }
+}
+
+#[test]
+fn the_bound_of_open_state_is_read() {
+    let parsed = |text: &str| parse("p.toml", text, Path::new(""), &env);
+    let good = "name = \"p\"\n[streams.s]\nformat = \"json\"\nevent_time = \"arrival_time\"\n\
+        columns = { k = \"string\" }\n[queries.q]\nsql = \"SELECT 1\"\n";
+    assert_eq!(parsed(good).unwrap().state_bytes_max, None);
+    let with = |value: &str| parsed(&format!("{good}[advance]\nmax_state = \"{value}\"\n"));
+    assert_eq!(with("512MiB").unwrap().state_bytes_max, Some(512 << 20));
+    for wrong in ["512", "0MiB", "9GiB", "half"] {
+        let codes: Vec<_> = with(wrong).unwrap_err().iter().map(PipelineError::code).collect();
+        assert_eq!(codes, [code::BAD_SIZE], "{wrong}");
+    }
+}
+
+#[test]
+fn the_value_of_a_variable_is_never_told() {
+    let secret = |_: &str| Some("hunter2".to_string());
+    let text =
+        "name = \"p\"\n[advance]\ntick = \"${A}\"\n[queries.q]\nsql = \"x\"\nsink = \"${B}\"\n";
+    let said = render(&parse("p.toml", text, Path::new(""), &secret).unwrap_err());
+    assert!(!said.contains("hunter2") && said.contains("${A}"), "{said}");
 }
 
 #[test]

@@ -200,7 +200,7 @@ mod tests {
         }
         assert_eq!(of(&sql).depth, 40);
         assert_eq!(of("(((a + b").depth, 4, "also while they are open");
-        assert_eq!(of("a + b)))").depth, 2, "also when there are too many");
+        assert_eq!(of("a + b)))").depth, 4, "also when there are too many");
     }
 
     #[test]

@@ -68,12 +68,13 @@ fn a_header_that_does_not_fit_is_refused() {
     let error = |header: &[u8]| Decoder::new(&flights(), Some(header)).unwrap_err().to_string();
     assert_eq!(
         error(b"ts,Origin,delay,flight,cancelled"),
-        "the CSV header has no column `origin`; did you mean `Origin`?. stream=`s` \
-         header=`ts, Origin, delay, flight, cancelled`"
+        "the CSV header has no column `origin`; did you mean `Origin`?. It must be \
+         the input's first line. stream=`s` columns_in_header=`5`"
     );
     assert_eq!(
         error(b"ts,origin,delay,flight"),
-        "the CSV header has no column `cancelled`. stream=`s` header=`ts, origin, delay, flight`"
+        "the CSV header has no column `cancelled`. It must be the input's first line. stream=`s` \
+         columns_in_header=`4`"
     );
     assert!(error(b"ts,origin,dealy,flight,cancelled").contains("did you mean `dealy`?"));
     assert_eq!(

@@ -1,0 +1,60 @@
+//! What a tick holds and writes is bounded.
+
+use tidemill_model::limits::{CHECKPOINT_BYTES_MAX, TICK_COMPRESSION};
+
+use super::world::World;
+use crate::advance::AdvanceError;
+
+#[test]
+fn segments_that_compress_well_count_for_what_they_are_in_memory() {
+    let letter = "x".repeat(4096);
+    let dead = vec![letter.as_str(); 100];
+    let weight = letter.len() * dead.len() / TICK_COMPRESSION;
+    let mut world = World::new();
+    world.register("s/a", 0);
+    for time in 0..6 {
+        world.append_with_dead("s/a", &[time], &dead, 0);
+    }
+    let pk = world.keys.log(&super::world::log("s/a"));
+    let stored: usize = world
+        .store
+        .rows()
+        .into_iter()
+        .filter(|(key, _)| *key == pk)
+        .map(|(_, row)| row.item.bytes.len())
+        .sum();
+    assert!(stored < weight, "all of them are smaller than one of them is when it is read");
+    world.settings.tick_bytes_max = 2 * weight;
+    let mut process = world.process();
+    for _ in 0..3 {
+        let ticked = world.tick(&mut process, 1).unwrap();
+        assert_eq!((ticked.segments, ticked.behind), (2, true));
+    }
+    let ticked = world.tick(&mut process, 1).unwrap();
+    assert_eq!((ticked.segments, ticked.totals.records), (0, 6 * 101));
+}
+
+#[test]
+fn a_checkpoint_that_would_not_fit_an_item_stops_advance_with_a_remedy() {
+    let mut world = World::new();
+    let mut state = 1_u64;
+    for _ in 0..CHECKPOINT_BYTES_MAX / 24 {
+        let mut name = "s/".to_string();
+        // Names that do not compress.
+        for _ in 0..3 {
+            state ^= state << 13;
+            state ^= state >> 7;
+            state ^= state << 17;
+            name += &format!("{state:016x}");
+        }
+        world.register(&name, 0);
+    }
+    world.register("s/a", 0);
+    world.append("s/a", &[1], 0);
+    let mut process = world.process();
+    let error = world.tick(&mut process, 1).unwrap_err();
+    assert!(matches!(error, AdvanceError::CheckpointTooLarge { queries: 2, .. }), "{error}");
+    assert!(!error.is_transient());
+    assert!(error.to_string().contains("nothing is lost"), "{error}");
+    assert_eq!(world.checkpoints().len(), 0);
+}
