@@ -80,7 +80,7 @@ pub const TARGETS: [Target; 15] = [
     target("kafka_event", kafka_event, 1000, 7),
     target("schedule_event", schedule_event, 4000, 6),
     target("pipeline_file", pipeline_file, 300, 2),
-    target("sql", sql, 150, 10),
+    target("sql", sql, 150, 4),
     target("segment", segment, 4000, 9),
     target("checkpoint", checkpoint, 4000, 8),
     target("log_entry", log_entry, 4000, 8),
