@@ -12,6 +12,12 @@ SIM_PROFILE ?= $(shell [ "$(SEEDS)" -ge 10000 ] && echo release || echo dev)
 # when.
 MINUTES ?= 3
 KILLS ?= 200
+# Which target `make fuzz` runs, for how long, and with which of nightly's sanitizers: `address`
+# sees more, and builds and runs slower.
+TARGET ?= sql
+SECONDS ?= 60
+SANITIZER ?= none
+FUZZ := tests/fuzz/cargo-fuzz
 # A folder with a pipeline.toml, and what its functions are built for: arm64 or x86_64.
 PIPELINE ?= examples/ad-campaigns
 ARCH ?= arm64
@@ -88,6 +94,15 @@ chaos: emulators binaries ## Real processes, killed, cut off, out of disk, for M
 model: rust ## Every state of the protocol's model, counted: exactly once, whatever happens
 	cargo run --quiet --locked -p model
 
+fuzz: fuzz-tools ## Fuzz an entry point, guided by coverage: make fuzz TARGET=sql SECONDS=600
+	@test -f $(FUZZ)/fuzz_targets/$(TARGET).rs || { \
+	  echo "no target is called $(TARGET); there are:" $$(ls $(FUZZ)/fuzz_targets | sed 's/\.rs$$//') >&2; exit 1; }
+	@mkdir -p $(FUZZ)/corpus/$(TARGET)
+	cargo +nightly fuzz run --fuzz-dir $(FUZZ) --sanitizer $(SANITIZER) $(TARGET) \
+	  $(FUZZ)/corpus/$(TARGET) tests/fuzz/seeds/$(TARGET) -- -max_total_time=$(SECONDS) \
+	  -max_len=16384 -timeout=20 -rss_limit_mb=2048 \
+	  $$(test -f tests/fuzz/dictionaries/$(TARGET).dict && echo "-dict=tests/fuzz/dictionaries/$(TARGET).dict")
+
 bench: rust ## Speed, memory and bytes, against parsing alone: make bench EVENTS=4000000
 	cargo build --release --locked -p tidemill -p bench
 	cargo run --quiet --release --locked -p bench -- --events $(EVENTS)
@@ -124,10 +139,14 @@ tidemill: rust
 emulators:
 	@localstack/install >/dev/null
 
+fuzz-tools: rust
+	@cargo +nightly --version >/dev/null 2>&1 || { echo "make fuzz needs a nightly toolchain: rustup toolchain install nightly --profile minimal" >&2; exit 1; }
+	@cargo +nightly fuzz --version >/dev/null 2>&1 || { echo "make fuzz needs cargo-fuzz: cargo install cargo-fuzz --locked" >&2; exit 1; }
+
 rust:
 	@command -v cargo >/dev/null || { echo "a Rust toolchain is needed: https://rustup.rs" >&2; exit 1; }
 	@command -v cc >/dev/null || { echo "a C compiler is needed (zstd): apt install build-essential, or xcode-select --install" >&2; exit 1; }
 
 .PHONY: help demo demo-kill clean-demo test check fmt fmt-check lint lint-infra deny advisories sim \
-  sim-one chaos model bench \
+  sim-one chaos model fuzz fuzz-tools bench \
   bench-aws build-lambda deploy local-up local-down local-demo test-localstack binaries tidemill emulators rust

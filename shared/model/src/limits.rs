@@ -71,6 +71,12 @@ pub const SQL_NESTING_MAX: usize = 50;
 /// Operators of a query on top of each other: how deep a tree of its expressions is. The engine
 /// recurses along it, when it plans and when it computes.
 pub const SQL_DEPTH_MAX: usize = 200;
+/// WITH clauses of a query inside each other: the engine looks at each twice as often as at the one
+/// around it.
+pub const SQL_WITH_NESTING_MAX: usize = 8;
+/// Grouping sets of one aggregate, those that CUBE and ROLLUP stand for included: each record counts
+/// in each of them.
+pub const GROUPING_SETS_MAX: usize = 128;
 /// Relations that one query reads: each multiplies what the planner tries.
 pub const SQL_RELATIONS_MAX: usize = 32;
 /// Stack of the thread that plans queries, bytes. Of a query at all bounds, a build without

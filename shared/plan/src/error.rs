@@ -5,6 +5,7 @@
 
 use std::ops::Range;
 
+use datafusion::common::utils::datafusion_strsim::levenshtein;
 use datafusion::common::{DataFusionError, Span};
 use datafusion::sql::sqlparser::tokenizer::{Location, Span as TokenSpan};
 use miette::Diagnostic;
@@ -59,6 +60,26 @@ impl Refusal {
         let message = engine_message(&error);
         let at = at.or_else(|| location_in(&message, sql));
         Refusal { code: "plan::sql", message, help, at }
+    }
+
+    /// The refusal of an unknown function, with the closest of `functions` as its help. The engine
+    /// suggests one too, but of several that are equally close another one each time, and however
+    /// far it is.
+    pub(crate) fn suggest<'a>(mut self, functions: impl Iterator<Item = &'a String>) -> Refusal {
+        let Some((message, _)) = self.message.split_once("\nDid you mean '") else { return self };
+        let name =
+            message.strip_prefix("Invalid function '").and_then(|rest| rest.split_once('\''));
+        let Some((name, _)) = name else { return self };
+        let name = name.to_lowercase();
+        let most = 1 + name.chars().count() / 4;
+        let closest = functions
+            .map(|function| (levenshtein(&function.to_lowercase(), &name), function))
+            .filter(|(edits, _)| *edits <= most)
+            .min();
+        self.help =
+            self.help.or(closest.map(|(_, function)| format!("did you mean `{function}`?")));
+        self.message = message.trim_end_matches('.').to_string();
+        self
     }
 }
 

@@ -168,7 +168,13 @@ fn plan_query(
     let windows = WindowFunctions { streams: Arc::clone(streams), sql: query.sql.clone() };
     let state = engine::with_windows(context, Arc::new(windows));
     plan_statement(&state, statement, static_tables, query)
-        .map_err(|error| Refusal::from_engine(error, &query.sql))
+        .map_err(|error| Refusal::from_engine(error, &query.sql).suggest(functions(&state)))
+}
+
+/// The names of all functions, in no order.
+fn functions(state: &SessionState) -> impl Iterator<Item = &String> {
+    let aggregates = state.aggregate_functions().keys();
+    state.scalar_functions().keys().chain(aggregates).chain(state.window_functions().keys())
 }
 
 fn plan_statement(

@@ -19,7 +19,9 @@ use datafusion::sql::sqlparser::keywords::Keyword;
 use datafusion::sql::sqlparser::parser::Parser;
 use datafusion::sql::sqlparser::tokenizer::{Span, Token, TokenWithSpan, Tokenizer, Word};
 
-use tidemill_model::limits::{SQL_BYTES_MAX, SQL_DEPTH_MAX, SQL_NESTING_MAX, SQL_RELATIONS_MAX};
+use tidemill_model::limits::{
+    SQL_BYTES_MAX, SQL_DEPTH_MAX, SQL_NESTING_MAX, SQL_RELATIONS_MAX, SQL_WITH_NESTING_MAX,
+};
 
 use crate::error::Refusal;
 
@@ -63,7 +65,7 @@ pub(crate) fn parse(sql: &str) -> Result<Statement, Refusal> {
 
 /// Refuses what could overflow the stack, or be planned for minutes.
 fn bounded(measured: depth::Measured) -> Result<(), Refusal> {
-    let depth::Measured { depth, relations } = measured;
+    let depth::Measured { depth, relations, with_nesting } = measured;
     if depth > SQL_DEPTH_MAX {
         let message = format!(
             "an expression of the SQL chains {depth} operators, counting those in parentheses; at \
@@ -73,6 +75,14 @@ fn bounded(measured: depth::Measured) -> Result<(), Refusal> {
             "write `x IN (a, b, …)` for a chain of OR, `concat(a, b, …)` for one of `||`, and join \
              a table (`[tables.NAME]`) for a long CASE",
         ));
+    }
+    if with_nesting > SQL_WITH_NESTING_MAX {
+        let message = format!(
+            "the SQL has {with_nesting} WITH clauses inside each other, more than \
+             {SQL_WITH_NESTING_MAX}"
+        );
+        return Err(Refusal::new("plan::sql::too_deep", message)
+            .help("name them side by side: WITH a AS (…), b AS (…) SELECT …"));
     }
     if relations > SQL_RELATIONS_MAX {
         let message = format!(

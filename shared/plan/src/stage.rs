@@ -28,6 +28,7 @@ use datafusion::logical_expr::physical_planning_context::PhysicalPlanningContext
 use datafusion::logical_expr::utils::grouping_set_to_exprlist;
 use datafusion::logical_expr::{Aggregate, Expr, ExprSchemable, LogicalPlan, Projection, col, lit};
 use datafusion::physical_expr::aggregate::LoweredAggregateBuilder;
+use tidemill_model::limits::GROUPING_SETS_MAX;
 use tidemill_model::{Position, WindowShape};
 
 use crate::aggregates::StageAggregate;
@@ -208,6 +209,14 @@ impl Groups {
             [Expr::GroupingSet(sets)] => Some(enumerate(sets)),
             _ => None,
         };
+        if let Some(count) = sets.as_ref().map(Vec::len).filter(|count| *count > GROUPING_SETS_MAX)
+        {
+            let message =
+                format!("{count} grouping sets are more than {GROUPING_SETS_MAX}, which can be");
+            return Err(Refusal::new("plan::aggregate::too_many_grouping_sets", message)
+                .help("name the sets that are needed: GROUP BY GROUPING SETS ((…), (…))")
+                .into_engine());
+        }
         let grouped = match &sets {
             Some(sets) => sets
                 .iter()

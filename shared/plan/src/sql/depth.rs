@@ -20,6 +20,8 @@ pub(super) struct Measured {
     pub(super) depth: usize,
     /// SELECTs, JOINs and further items of FROM.
     pub(super) relations: usize,
+    /// WITH clauses inside each other.
+    pub(super) with_nesting: usize,
 }
 
 /// What is known inside one pair of parentheses.
@@ -33,6 +35,8 @@ struct Level {
     before: usize,
     /// Whether a comma begins another relation.
     in_from: bool,
+    /// Whether it has a WITH.
+    has_with: bool,
 }
 
 impl Level {
@@ -51,7 +55,7 @@ impl Level {
 pub(super) fn measure(tokens: &[TokenWithSpan]) -> Measured {
     let mut outer: Vec<Level> = Vec::new();
     let mut level = Level::default();
-    let mut relations = 0;
+    let (mut relations, mut with_nesting) = (0, 0);
     for token in tokens {
         match &token.token {
             Token::LParen => outer.push(std::mem::take(&mut level)),
@@ -69,6 +73,11 @@ pub(super) fn measure(tokens: &[TokenWithSpan]) -> Measured {
                 Keyword::SELECT => {
                     relations += 1;
                     (level.in_from, _) = (false, level.end());
+                }
+                Keyword::WITH => {
+                    level.has_with = true;
+                    let around = outer.iter().filter(|level| level.has_with).count();
+                    with_nesting = with_nesting.max(around + 1);
                 }
                 Keyword::FROM => (level.in_from, _) = (true, level.end()),
                 Keyword::JOIN => {
@@ -92,7 +101,7 @@ pub(super) fn measure(tokens: &[TokenWithSpan]) -> Measured {
     let open = outer.iter().rev().fold(level.depth(), |inside, level| {
         Level { inside: level.inside.max(inside + 1), ..*level }.depth()
     });
-    Measured { depth: open, relations }
+    Measured { depth: open, relations, with_nesting }
 }
 
 /// Words that apply to an operand before or after them. Each of them may come again and again in
@@ -198,6 +207,6 @@ mod tests {
     fn relations_are_counted() {
         let sql =
             "WITH c AS (SELECT a, b FROM s, t) SELECT * FROM c JOIN d ON a = b, e GROUP BY x, y";
-        assert_eq!(of(sql), Measured { depth: 1, relations: 5 });
+        assert_eq!(of(sql), Measured { depth: 1, relations: 5, with_nesting: 1 });
     }
 }
