@@ -1,10 +1,11 @@
 //! What is broken gives one clear error and loses nothing; a record never stops a run.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::io::Write;
 use std::process::Stdio;
 
-use crate::workspace::{Ran, Workspace, events, expected, json_lines};
+use crate::workspace::{PIPELINE, Ran, Workspace, events, expected, json_lines};
 
 const RUN: [&str; 6] = ["run", "pipeline.toml", "--output", "out", "--until-end", "--input"];
 
@@ -69,6 +70,55 @@ fn records_that_cannot_be_read_become_dead_letters() {
     wanted.sort_unstable();
     assert_eq!(reasons, wanted);
     assert!(letters.iter().all(|letter| !letter["position"].is_null()));
+}
+
+/// A value that one query failed on stopped the whole shard, for all queries and for ever.
+#[test]
+fn a_record_that_a_query_fails_on_is_a_dead_letter_of_that_query_only() {
+    let events = events(3_000);
+    let failing = "\n[queries.failing]\nsql = \"\"\"\n  SELECT window_start, COUNT(*) AS events, \
+        SUM(100 / value) AS a, SUM(CAST(key AS INT)) AS b\n  \
+        FROM TUMBLE(events, ts, INTERVAL '1' DAY) GROUP BY window_start\n\"\"\"\n";
+    let workspace = Workspace::with_pipeline(&format!("{PIPELINE}{failing}"));
+    // Numbers, a few of which are none, and a few zeros: neighbours, ends of the file, and far apart.
+    let is_bad = |n: usize| n < 2 || n.is_multiple_of(701) || n > 2_996;
+    let lines = events.iter().enumerate().map(|(n, event)| {
+        let (key, value) = match (is_bad(n), n % 2) {
+            (true, 0) => ("four", 4),
+            (true, _) => ("4", 0),
+            (false, _) => ("4", 4),
+        };
+        let ts = event.ts;
+        format!("{{\"ts\":{ts},\"key\":\"{key}\",\"value\":{value}}}\n")
+    });
+    workspace.write("events.jsonl", lines.collect::<String>());
+    let ran = run(&workspace, "events=events.jsonl").succeeded();
+    let bad = (0..events.len()).filter(|n| is_bad(*n)).count();
+    assert_eq!((ran.summary("records"), ran.summary("dead letters")), (3_000, bad as u64));
+
+    let counted = |query: &str| -> u64 {
+        let rows = workspace.results("out", query).into_iter();
+        rows.map(|row| {
+            let row: serde_json::Value = serde_json::from_str(&row).unwrap();
+            row["events"].as_u64().unwrap()
+        })
+        .sum()
+    };
+    assert_eq!(counted("per_key"), 3_000, "the other query counts every record");
+    assert_eq!(counted("failing"), (3_000 - bad) as u64);
+    let letters = workspace.dead_letters("out");
+    for letter in &letters {
+        assert_eq!(
+            (&letter["reason"], &letter["query"]),
+            (&"query_failed".into(), &"failing".into())
+        );
+        let (raw, detail) = (letter["raw"].as_str().unwrap(), letter["detail"].as_str().unwrap());
+        let cause = if raw.contains("four") { "four" } else { "ivide by zero" };
+        assert!(detail.contains(cause), "{letter}");
+    }
+    let positions: BTreeSet<&str> =
+        letters.iter().map(|letter| letter["position"].as_str().unwrap()).collect();
+    assert_eq!(positions.len(), bad);
 }
 
 #[test]

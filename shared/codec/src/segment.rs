@@ -44,6 +44,8 @@ mod tests {
             Just(DeadReason::NoEventTime),
             any::<i64>().prop_map(|ms| DeadReason::Future { event_time: EventMs(ms) }),
             any::<String>().prop_map(|detail| DeadReason::TooLarge { detail }),
+            any::<(String, String)>()
+                .prop_map(|(query, detail)| DeadReason::Failed { query, detail }),
             (any::<(String, i64, u64, u64, Option<String>, bool)>(), windows).prop_map(
                 |((query, ms, windows_missed, records, partial, counted_elsewhere), windows)| {
                     DeadReason::Late {

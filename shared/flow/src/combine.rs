@@ -6,12 +6,14 @@
 //! # Invariants
 //! 1. Pure: the same rows and `seen` give the same blocks, byte for byte.
 //! 2. A row counts in exactly one partial row of each stage and grouping set, unless the query
-//!    filters it or it falls in no window.
+//!    filters it, it falls in no window, or the query fails on it: then it is a dead letter of that
+//!    query, in none of its stages, and the other queries count it.
 //! 3. `seen` decides only whether a row is shipped alone with its raw bytes; never whether it
 //!    counts.
 //!
 //! Not here: what the aggregation is made of (`aggregate`), what becomes of partial rows (`merge`).
 
+mod failed;
 pub(crate) mod shipped;
 mod slices;
 
@@ -23,7 +25,7 @@ use arrow::array::{
 };
 use arrow::compute::{concat_batches, take, take_record_batch};
 use arrow::datatypes::{DataType, Field, Schema, UInt32Type};
-use datafusion::common::{Result, internal_err};
+use datafusion::common::{DataFusionError, Result, internal_err};
 use tidemill_model::{Block, EventMs, LogId, WindowShape};
 use tidemill_pipeline::Late;
 use tidemill_plan::{
@@ -33,34 +35,33 @@ use tidemill_plan::{
 
 use crate::aggregate::{AggregateTable, Groups, States};
 use crate::decode::Decoded;
-use crate::ports::{Combine, QueryError};
+use crate::ports::{Combine, Combined, QueryError};
 use slices::Placed;
 
 /// Ingest's part of all queries of a pipeline. One per worker.
 pub struct Combiner {
-    stages: Vec<StageCombiner>,
+    queries: Vec<QueryCombiner>,
     show_content: bool,
 }
 
-struct StageCombiner {
-    query: Arc<QueryPlan>,
-    stage: usize,
-    runner: Runner,
+struct QueryCombiner {
+    plan: Arc<QueryPlan>,
+    /// Of each stage.
+    runners: Vec<Runner>,
 }
 
 impl Combiner {
     /// Prepares the lower plans of all queries.
     pub fn new(plan: &PipelinePlan) -> Result<Combiner, QueryError> {
-        let mut stages = Vec::new();
+        let mut queries = Vec::new();
         for query in &plan.queries {
-            for stage in 0..query.stages.len() {
-                let runner = query
-                    .lower(stage)
-                    .map_err(|error| QueryError::of(&query.name, &error, plan.show_content))?;
-                stages.push(StageCombiner { query: Arc::clone(query), stage, runner });
-            }
+            let runners = (0..query.stages.len()).map(|stage| query.lower(stage));
+            let runners = runners
+                .collect::<Result<_>>()
+                .map_err(|error| QueryError::of(&query.name, &error, plan.show_content))?;
+            queries.push(QueryCombiner { plan: Arc::clone(query), runners });
         }
-        Ok(Combiner { stages, show_content: plan.show_content })
+        Ok(Combiner { queries, show_content: plan.show_content })
     }
 }
 
@@ -70,45 +71,89 @@ impl Combine for Combiner {
         log: &LogId,
         decoded: &Decoded,
         seen: Option<EventMs>,
-    ) -> Result<Vec<Block>, QueryError> {
-        let mut blocks = Vec::new();
-        for stage in &mut self.stages {
-            let reads = stage.query.stages[stage.stage].streams.contains(&log.stream);
-            if !reads || decoded.rows.num_rows() == 0 {
-                continue;
-            }
-            let partial = stage
-                .combine(log, decoded, seen)
-                .map_err(|error| QueryError::of(&stage.query.name, &error, self.show_content))?;
-            if partial.num_rows() == 0 {
-                continue;
-            }
-            let batch = tidemill_codec::encode_batch(&partial).map_err(|error| {
-                QueryError::Failed { query: stage.query.name.clone(), reason: error.to_string() }
-            })?;
-            blocks.push(Block {
-                query: stage.query.fingerprint,
-                stage: stage.stage as u16,
-                partition: 0,
-                rows: partial.num_rows() as u64,
-                batch,
-            });
+    ) -> Result<Combined, QueryError> {
+        let mut combined = Combined::default();
+        if decoded.rows.num_rows() == 0 {
+            return Ok(combined);
         }
-        Ok(blocks)
+        for query in &mut self.queries {
+            query
+                .combine_into(&mut combined, log, decoded, seen)
+                .map_err(|error| QueryError::of(&query.plan.name, &error, self.show_content))?;
+        }
+        Ok(combined)
     }
 }
 
-impl StageCombiner {
-    /// The partial rows of one batch.
-    fn combine(
+impl QueryCombiner {
+    /// Adds the query's blocks, and a dead letter for each record that it fails on.
+    fn combine_into(
+        &mut self,
+        combined: &mut Combined,
+        log: &LogId,
+        decoded: &Decoded,
+        seen: Option<EventMs>,
+    ) -> Result<()> {
+        match self.blocks(log, decoded, seen) {
+            Ok(blocks) => combined.blocks.extend(blocks),
+            Err(error) => {
+                let count = decoded.rows.num_rows();
+                let failing = failed::search(count, error, &mut |rows| {
+                    self.blocks(log, &decoded.only(rows)?, seen).map(drop)
+                })?;
+                let mut failing_rows = failing.iter().map(|(row, _)| *row).peekable();
+                let kept = (0..count as u32).filter(|row| failing_rows.next_if_eq(row).is_none());
+                combined.blocks.extend(self.blocks(log, &decoded.only(kept)?, seen)?);
+                let letters = failing
+                    .iter()
+                    .map(|(row, error)| failed::letter(log, decoded, *row, &self.plan.name, error));
+                combined.failed.extend(letters);
+            }
+        }
+        Ok(())
+    }
+
+    /// One block per stage that has rows.
+    fn blocks(
         &mut self,
         log: &LogId,
         decoded: &Decoded,
         seen: Option<EventMs>,
+    ) -> Result<Vec<Block>> {
+        let mut blocks = Vec::new();
+        for stage in 0..self.runners.len() {
+            let reads = self.plan.stages[stage].streams.contains(&log.stream);
+            if !reads || decoded.rows.num_rows() == 0 {
+                continue;
+            }
+            let partial = self.partial_rows(stage, log, decoded, seen)?;
+            if partial.num_rows() == 0 {
+                continue;
+            }
+            blocks.push(Block {
+                query: self.plan.fingerprint,
+                stage: stage as u16,
+                partition: 0,
+                rows: partial.num_rows() as u64,
+                batch: tidemill_codec::encode_batch(&partial)
+                    .map_err(|error| DataFusionError::Internal(error.to_string()))?,
+            });
+        }
+        Ok(blocks)
+    }
+
+    /// The partial rows of one batch in a stage.
+    fn partial_rows(
+        &mut self,
+        stage: usize,
+        log: &LogId,
+        decoded: &Decoded,
+        seen: Option<EventMs>,
     ) -> Result<RecordBatch> {
-        let query = Arc::clone(&self.query);
-        let stage = &query.stages[self.stage];
-        let lower = self.runner.run(|slot| match &slot.feed {
+        let query = Arc::clone(&self.plan);
+        let runner = &mut self.runners[stage];
+        let stage = &query.stages[stage];
+        let lower = runner.run(|slot| match &slot.feed {
             Feed::Stream(stream) if *stream == log.stream => {
                 records(slot, decoded, query.shape).map(Some)
             }

@@ -28,7 +28,9 @@ mod tests;
 use std::ops::{Range, RangeInclusive};
 use std::sync::Arc;
 
-use arrow::array::RecordBatch;
+use arrow::array::{RecordBatch, UInt32Array};
+use arrow::compute::take_record_batch;
+use arrow::error::ArrowError;
 use bytes::Bytes;
 use tidemill_model::limits::DEAD_LETTER_RAW_BYTES_MAX;
 use tidemill_model::{DeadLetter, EventMs, Position, RawBytes, WallMs};
@@ -167,6 +169,19 @@ impl Decoded {
             event_times: self.event_times[rows].to_vec(),
             dead: self.dead[dead].to_vec(),
         }
+    }
+
+    /// The rows of these numbers, rising, copied; of the same records, without dead letters.
+    pub fn only(&self, rows: impl IntoIterator<Item = u32>) -> Result<Decoded, ArrowError> {
+        let chosen: Vec<u32> = rows.into_iter().collect();
+        Ok(Decoded {
+            raw: Arc::clone(&self.raw),
+            range: self.range.clone(),
+            records: chosen.iter().map(|row| self.records[*row as usize]).collect(),
+            event_times: chosen.iter().map(|row| self.event_times[*row as usize]).collect(),
+            rows: take_record_batch(&self.rows, &UInt32Array::from(chosen))?,
+            dead: Vec::new(),
+        })
     }
 
     /// How many source records this stands for, dead ones included.

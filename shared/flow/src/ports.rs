@@ -14,10 +14,20 @@ use tidemill_model::{
 
 use crate::decode::Decoded;
 
+/// What combine makes of the records of one batch.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Combined {
+    /// One block per query stage that has rows.
+    pub blocks: Vec<Block>,
+    /// Records that a query fails on and does not count.
+    pub failed: Vec<DeadLetter>,
+}
+
 /// Ingest's share of all queries of one pipeline: filter, projection, lookup join, partial
 /// aggregation. Pure: the same records and `seen` give the same blocks.
 pub trait Combine: Send {
-    /// Combines the decoded records into one block per query stage that has rows.
+    /// Combines the decoded records. A record that a query fails on is left out of that query; an
+    /// error is a failure that no record alone causes.
     ///
     /// `seen` is the newest pipeline watermark that this process knows of: rows that are already
     /// behind it are shipped one by one with their raw bytes, because they may be late. It decides
@@ -27,7 +37,7 @@ pub trait Combine: Send {
         log: &LogId,
         decoded: &Decoded,
         seen: Option<EventMs>,
-    ) -> Result<Vec<Block>, QueryError>;
+    ) -> Result<Combined, QueryError>;
 }
 
 /// Advance's share of all queries of one pipeline: the open windows.

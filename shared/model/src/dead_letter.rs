@@ -82,10 +82,19 @@ pub enum DeadReason {
         /// Whether the record still counts in other windows that are open.
         counted_elsewhere: bool,
     },
+    /// A query fails on a value of the record: one that cannot be cast, a division by zero. Other
+    /// queries count the record.
+    Failed {
+        /// The query that does not count it.
+        query: String,
+        /// What the engine says.
+        detail: String,
+    },
 }
 
 impl DeadReason {
-    /// A short stable name: `undecodable`, `no_event_time`, `future`, `too_large`, `late`.
+    /// A short stable name: `undecodable`, `no_event_time`, `future`, `too_large`, `late`,
+    /// `query_failed`.
     pub fn tag(&self) -> &'static str {
         match self {
             DeadReason::Undecodable { .. } => "undecodable",
@@ -93,6 +102,7 @@ impl DeadReason {
             DeadReason::Future { .. } => "future",
             DeadReason::TooLarge { .. } => "too_large",
             DeadReason::Late { .. } => "late",
+            DeadReason::Failed { .. } => "query_failed",
         }
     }
 }

@@ -83,10 +83,11 @@ impl Flow {
         let through = raw.records.last().unwrap().position;
         let decoded = self.decoders.get_mut(&log.stream).unwrap().decode(log, raw);
         assert_eq!(decoded.dead, [], "every record can be read");
-        let blocks = self.combiner.combine(log, &decoded, seen.map(EventMs)).unwrap();
+        let combined = self.combiner.combine(log, &decoded, seen.map(EventMs)).unwrap();
+        assert_eq!(combined.failed, [], "no query fails on a record");
         if after == Position::START {
             let again = self.combiner.combine(log, &decoded, seen.map(EventMs)).unwrap();
-            assert_eq!(blocks, again, "combine is pure");
+            assert_eq!(combined, again, "combine is pure");
         }
         Segment {
             after,
@@ -97,7 +98,7 @@ impl Flow {
             clock: decoded.event_times.iter().max().copied(),
             seen: Vec::new(),
             dead_letters: Vec::new(),
-            blocks,
+            blocks: combined.blocks,
         }
     }
 

@@ -12,7 +12,7 @@ use crate::append::error::StuckCause;
 use crate::append::fit::{Fit, longest_fit};
 use crate::append::seen::Seen;
 use crate::decode::Decoded;
-use crate::ports::Combine;
+use crate::ports::{Combine, Combined};
 
 /// What a segment takes from its log rather than from its records.
 #[derive(Debug, Clone, Copy)]
@@ -49,11 +49,11 @@ pub(super) fn build(
 ) -> Result<Built, StuckCause> {
     let mut make = |length: usize| {
         let part = decoded.part(records.start..records.start + length);
-        let blocks = match part.rows.num_rows() {
-            0 => Vec::new(),
+        let Combined { blocks, failed } = match part.rows.num_rows() {
+            0 => Combined::default(),
             _ => combine.combine(log, &part, seen)?,
         };
-        let letters = part.dead.iter().map(|(_, letter)| letter.clone()).collect();
+        let letters = part.dead.iter().map(|(_, letter)| letter.clone()).chain(failed).collect();
         let segment = Segment { blocks, ..segment(&part, letters, place) };
         let bytes = encode_segment(&segment);
         let size = bytes.len();

@@ -96,7 +96,7 @@ impl Engine {
             clock: decoded.clock(),
             seen: Vec::new(),
             dead_letters: Vec::new(),
-            blocks: self.combiner.combine(&log, &decoded, seen).unwrap(),
+            blocks: self.combiner.combine(&log, &decoded, seen).unwrap().blocks,
         };
         self.appended.push((log, segment));
     }

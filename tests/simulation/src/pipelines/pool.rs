@@ -9,8 +9,10 @@ use arrow::datatypes::SchemaRef;
 use tidemill_flow::combine::Combiner;
 use tidemill_flow::decode::Decoded;
 use tidemill_flow::merge::State;
-use tidemill_flow::ports::{Closed, Combine, OpenState, OpenWindows, QueryError, StatePart};
-use tidemill_model::{Block, EventMs, Fingerprint, LogId, Segment, WallMs};
+use tidemill_flow::ports::{
+    Closed, Combine, Combined, OpenState, OpenWindows, QueryError, StatePart,
+};
+use tidemill_model::{EventMs, Fingerprint, LogId, Segment, WallMs};
 
 use super::Planned;
 
@@ -76,7 +78,7 @@ impl Combine for PooledCombiner {
         log: &LogId,
         decoded: &Decoded,
         seen: Option<EventMs>,
-    ) -> Result<Vec<Block>, QueryError> {
+    ) -> Result<Combined, QueryError> {
         self.get().combine(log, decoded, seen)
     }
 }

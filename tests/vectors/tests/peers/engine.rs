@@ -148,7 +148,7 @@ impl Ticks {
             clock: decoded.clock(),
             seen: Vec::new(),
             dead_letters: Vec::new(),
-            blocks: combiner.combine(log, &decoded, self.watermark).unwrap(),
+            blocks: combiner.combine(log, &decoded, self.watermark).unwrap().blocks,
         };
         tidemill_codec::decode_segment(&tidemill_codec::encode_segment(&segment)).unwrap()
     }

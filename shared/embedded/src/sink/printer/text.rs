@@ -57,6 +57,7 @@ pub(super) fn dead_letter(letter: &DeadLetter) -> String {
             format!("in the future: {}", time(Some(event_time.0)))
         }
         DeadReason::TooLarge { detail } => format!("too large: {detail}"),
+        DeadReason::Failed { query, detail } => format!("{query} fails on it: {detail}"),
         DeadReason::Late { query, event_time, windows_missed, records, .. } => format!(
             "late for {windows_missed} windows of {query}: {}, {records} records",
             time(Some(event_time.0))

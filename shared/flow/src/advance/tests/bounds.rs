@@ -26,7 +26,7 @@ fn segments_that_compress_well_count_for_what_they_are_in_memory() {
     assert!(stored < weight, "all of them are smaller than one of them is when it is read");
     world.settings.tick_bytes_max = 2 * weight;
     let mut process = world.process();
-    for _ in 0..3 {
+    for _ in 0..15 {
         let ticked = world.tick(&mut process, 1).unwrap();
         assert_eq!((ticked.segments, ticked.behind), (2, true));
     }
@@ -38,10 +38,10 @@ fn segments_that_compress_well_count_for_what_they_are_in_memory() {
 fn a_checkpoint_that_would_not_fit_an_item_stops_advance_with_a_remedy() {
     let mut world = World::new();
     let mut state = 1_u64;
-    for _ in 0..CHECKPOINT_BYTES_MAX / 24 {
+    for _ in 0..CHECKPOINT_BYTES_MAX / 120 {
         let mut name = "s/".to_string();
         // Names that do not compress.
-        for _ in 0..3 {
+        for _ in 0..15 {
             state ^= state << 13;
             state ^= state >> 7;
             state ^= state << 17;

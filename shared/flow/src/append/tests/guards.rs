@@ -53,7 +53,7 @@ fn stalled_writer_is_stopped_right_before_its_put() {
             log: &tidemill_model::LogId,
             decoded: &crate::decode::Decoded,
             seen: Option<tidemill_model::EventMs>,
-        ) -> Result<Vec<tidemill_model::Block>, crate::ports::QueryError> {
+        ) -> Result<crate::ports::Combined, crate::ports::QueryError> {
             if !std::mem::replace(&mut self.1, true) {
                 let mut other = self.0.appender();
                 self.0.append(&mut other, &sources(5..15)).unwrap();

@@ -22,7 +22,7 @@ use tidemill_testkit::MemoryStore;
 use crate::append::{AppendError, AppendSettings, Appended, Appender, Registry};
 use crate::decode::{Decoded, RawBatch, RawRecord};
 use crate::keys::Keys;
-use crate::ports::{Combine, QueryError};
+use crate::ports::{Combine, Combined, QueryError};
 
 pub(super) const HOUR_MS: i64 = 3_600_000;
 /// Shortest that a pipeline may give: half of it is 12 hours.
@@ -161,7 +161,7 @@ impl Combine for Positions {
         _log: &LogId,
         decoded: &Decoded,
         _seen: Option<EventMs>,
-    ) -> Result<Vec<Block>, QueryError> {
+    ) -> Result<Combined, QueryError> {
         if let (Some(ms), Some(clock)) = (self.takes_ms.pop_front(), &self.clock) {
             clock.now.fetch_add(ms, Ordering::SeqCst);
         }
@@ -174,7 +174,8 @@ impl Combine for Positions {
             batch.extend(bytes);
         }
         let rows = decoded.rows.num_rows() as u64;
-        Ok(vec![Block { query: Fingerprint(1), stage: 0, partition: 0, rows, batch }])
+        let block = Block { query: Fingerprint(1), stage: 0, partition: 0, rows, batch };
+        Ok(Combined { blocks: vec![block], failed: Vec::new() })
     }
 }
 

@@ -43,7 +43,10 @@ pub(in super::super) fn write_dead_letter(
 ) {
     let mut line = Line::new(out, id);
     line.text("reason", letter.reason.tag());
-    if let DeadReason::Undecodable { detail } | DeadReason::TooLarge { detail } = &letter.reason {
+    if let DeadReason::Undecodable { detail }
+    | DeadReason::TooLarge { detail }
+    | DeadReason::Failed { detail, .. } = &letter.reason
+    {
         line.text("detail", detail);
     }
     line.text("stream", &letter.log.stream);
@@ -57,6 +60,7 @@ pub(in super::super) fn write_dead_letter(
     match &letter.reason {
         DeadReason::Undecodable { .. } | DeadReason::NoEventTime | DeadReason::TooLarge { .. } => {}
         DeadReason::Future { event_time } => line.time("event_time", event_time.0),
+        DeadReason::Failed { query, .. } => line.text("query", query),
         DeadReason::Late {
             query,
             event_time,

@@ -1,0 +1,139 @@
+//! Which records make a query fail.
+//!
+//! An engine fails on a whole batch and names no row, so halves are run again until each failing row
+//! is alone. A batch without failing rows is run once.
+//!
+//! # Invariants
+//! 1. Only failures on values are searched for: when memory is out or the engine is wrong, no record
+//!    is to blame.
+//! 2. A failure that no row causes alone, such as a sum that overflows, blames no row.
+//!
+//! Not here: what becomes of the records (`combine`).
+
+use std::ops::Range;
+
+use arrow::error::ArrowError;
+use datafusion::common::{DataFusionError, Result};
+use tidemill_model::{DeadLetter, DeadReason, LogId};
+
+use crate::decode::Decoded;
+
+/// Bytes of what the engine says that a dead letter keeps: it may quote a value of any length.
+const DETAIL_BYTES_MAX: usize = 512;
+
+/// The rows of `0..count` on which `run` fails alone, each with its failure; `error` is that of all
+/// of them together. An error when it is not one of a value.
+pub(super) fn search(
+    count: usize,
+    error: DataFusionError,
+    run: &mut impl FnMut(Range<u32>) -> Result<()>,
+) -> Result<Vec<(u32, DataFusionError)>> {
+    let mut found = Vec::new();
+    let mut failing = vec![(0..count as u32, error)];
+    while let Some((rows, error)) = failing.pop() {
+        if !is_of_value(&error) {
+            return Err(error);
+        }
+        if rows.len() == 1 {
+            found.push((rows.start, error));
+            continue;
+        }
+        let middle = rows.start + (rows.end - rows.start) / 2;
+        // The later half first: what is pushed last is searched first.
+        for half in [middle..rows.end, rows.start..middle] {
+            if let Err(error) = run(half.clone()) {
+                failing.push((half, error));
+            }
+        }
+    }
+    Ok(found)
+}
+
+/// The dead letter of a row that a query fails on.
+pub(super) fn letter(
+    log: &LogId,
+    decoded: &Decoded,
+    row: u32,
+    query: &str,
+    error: &DataFusionError,
+) -> DeadLetter {
+    let index = decoded.records[row as usize] as usize;
+    let record = &decoded.raw.records[index];
+    let mut detail = error.strip_backtrace();
+    detail.truncate(detail.floor_char_boundary(DETAIL_BYTES_MAX));
+    DeadLetter {
+        log: log.clone(),
+        position: record.position,
+        arrival: record.arrival,
+        reason: DeadReason::Failed { query: query.to_string(), detail },
+        raw: Some(decoded.raw.raw_bytes(index)),
+    }
+}
+
+/// Whether a value can be the cause.
+fn is_of_value(error: &DataFusionError) -> bool {
+    match error {
+        DataFusionError::Context(_, inner) | DataFusionError::Diagnostic(_, inner) => {
+            is_of_value(inner)
+        }
+        DataFusionError::Shared(inner) => is_of_value(inner),
+        DataFusionError::Collection(errors) => errors.iter().all(is_of_value),
+        DataFusionError::ArrowError(inner, _) => matches!(
+            inner.as_ref(),
+            ArrowError::CastError(_)
+                | ArrowError::ParseError(_)
+                | ArrowError::DivideByZero
+                | ArrowError::ArithmeticOverflow(_)
+                | ArrowError::InvalidArgumentError(_)
+                | ArrowError::ComputeError(_)
+                | ArrowError::ExternalError(_)
+        ),
+        DataFusionError::Execution(_) | DataFusionError::External(_) => true,
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn cast() -> DataFusionError {
+        ArrowError::CastError("no number".to_string()).into()
+    }
+
+    proptest! {
+        #[test]
+        fn each_failing_row_is_found_and_no_other(fails in prop::collection::vec(any::<bool>(), 1..200)) {
+            let mut runs = 0;
+            let mut run = |rows: Range<u32>| {
+                runs += 1;
+                match fails[rows.start as usize..rows.end as usize].contains(&true) {
+                    true => Err(cast()),
+                    false => Ok(()),
+                }
+            };
+            prop_assume!(fails.contains(&true));
+            let found = search(fails.len(), cast(), &mut run).unwrap();
+            let found: Vec<u32> = found.into_iter().map(|(row, _)| row).collect();
+            let expected: Vec<u32> =
+                (0..fails.len() as u32).filter(|row| fails[*row as usize]).collect();
+            prop_assert!(runs <= 2 * fails.len());
+            prop_assert_eq!(found, expected);
+        }
+    }
+
+    #[test]
+    fn a_failure_of_rows_together_blames_none() {
+        let mut run = |rows: Range<u32>| if rows.len() > 2 { Err(cast()) } else { Ok(()) };
+        assert!(search(10, cast(), &mut run).unwrap().is_empty());
+    }
+
+    #[test]
+    fn a_failure_that_is_not_of_a_value_blames_none() {
+        let memory = || DataFusionError::ResourcesExhausted("memory".to_string());
+        let mut run = |_: Range<u32>| Err(memory());
+        assert!(search(10, memory(), &mut run).is_err());
+        assert!(search(10, cast(), &mut run).is_err());
+    }
+}
