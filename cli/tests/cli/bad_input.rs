@@ -121,6 +121,26 @@ fn a_record_that_a_query_fails_on_is_a_dead_letter_of_that_query_only() {
     assert_eq!(positions.len(), bad);
 }
 
+/// The engine evaluates the right side of AND for rows that its left side excludes, when their
+/// neighbours need it.
+#[test]
+fn a_record_is_not_to_blame_for_what_a_query_excludes() {
+    let events = events(2_000);
+    let guarded = "\n[queries.guarded]\nsql = \"\"\"\n  SELECT window_start, COUNT(*) AS events\n  \
+        FROM TUMBLE(events, ts, INTERVAL '1' DAY) WHERE value <> 0 AND 100 / value > 10\n  \
+        GROUP BY window_start\n\"\"\"\n";
+    let workspace = Workspace::with_pipeline(&format!("{PIPELINE}{guarded}"));
+    let lines = events.iter().enumerate().map(|(n, event)| {
+        let (ts, value) = (event.ts, n % 4);
+        format!("{{\"ts\":{ts},\"key\":\"k\",\"value\":{value}}}\n")
+    });
+    workspace.write("events.jsonl", lines.collect::<String>());
+    let ran = run(&workspace, "events=events.jsonl").succeeded();
+    assert_eq!((ran.summary("records"), ran.summary("dead letters")), (2_000, 0));
+    let rows = workspace.results("out", "guarded").join("\n");
+    assert!(rows.contains("\"events\":1500"), "{rows}");
+}
+
 #[test]
 fn times_before_1970_have_windows_too() {
     let workspace = Workspace::new();

@@ -18,7 +18,9 @@
 //! 4. A tick that merged nothing and closed nothing writes nothing. A watermark that moved without
 //!    closing anything is not written either: it is decided again by the next tick, and lateness
 //!    is judged by written watermarks only.
-//! 5. A chain's set of queries is fixed by its first checkpoint; see [`QueryChange`].
+//! 5. What is missing is missing only if nobody went on meanwhile: segments that others have merged
+//!    expire, and so do the checkpoints and snapshots that they replaced.
+//! 6. A chain's set of queries is fixed by its first checkpoint; see [`QueryChange`].
 //!
 //! Not here: what time it is and who is idle ([`crate::time`]), what queries keep open
 //! ([`crate::ports::OpenState`]), sinks ([`crate::emit`]).
@@ -38,7 +40,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use tidemill_model::limits::{RESULTS_MAX, SNAPSHOT_AFTER_BYTES_MIN, TICK_BYTES_MAX};
-use tidemill_model::store::Store;
+use tidemill_model::store::{Row, Store};
 use tidemill_model::{Checkpoint, Emitted, Epoch, EventMs, LogId, WallMs};
 use tidemill_pipeline::Pipeline;
 
@@ -122,7 +124,26 @@ impl Advance {
     /// After an error tick again when it [is transient](AdvanceError::is_transient). A dropped
     /// future is as good as an error.
     pub async fn tick(&mut self, now: WallMs, nonce: &str) -> Result<Ticked, AdvanceError> {
-        let newest = self.load().await?;
+        let row = self.chain.newest().await?;
+        let began_at = row.as_ref().map(|row| row.sk.clone());
+        let failed = match self.tick_from(row, now, nonce).await {
+            Err(error @ (AdvanceError::Gap { .. } | AdvanceError::Damaged { .. })) => error,
+            other => return other,
+        };
+        if self.chain.newest().await?.map(|row| row.sk) == began_at {
+            return Err(failed);
+        }
+        Ok(Ticked { lost: true, behind: true, ..Ticked::default() })
+    }
+
+    /// Advances once from `row`, the newest checkpoint's.
+    async fn tick_from(
+        &mut self,
+        row: Option<Row>,
+        now: WallMs,
+        nonce: &str,
+    ) -> Result<Ticked, AdvanceError> {
+        let newest = self.load(row).await?;
         let before = self.emit_newest().await?;
         let recovered = before.epoch;
         let (chain, source) = (&self.chain, &*self.source);
@@ -178,7 +199,8 @@ impl Advance {
 
     /// What is open after the newest checkpoint. Writes nothing.
     pub async fn open_windows(&mut self) -> Result<Vec<OpenWindows>, AdvanceError> {
-        self.load().await?;
+        let row = self.chain.newest().await?;
+        self.load(row).await?;
         Ok(self.open.open_windows())
     }
 
@@ -214,9 +236,9 @@ impl Advance {
         Ok(Draft { epoch, at: now, snapshot, merged, logs, decision, watermark, behind, outcome })
     }
 
-    /// Makes sure that `open` is the state after the newest checkpoint, and answers that.
-    async fn load(&mut self) -> Result<Option<Checkpoint>, AdvanceError> {
-        let row = self.chain.newest().await?;
+    /// Makes sure that `open` is the state after the newest checkpoint, which is that of `row`, and
+    /// answers it.
+    async fn load(&mut self, row: Option<Row>) -> Result<Option<Checkpoint>, AdvanceError> {
         if let Some(warm) = &self.warm {
             let known = warm.newest.as_ref().map(|newest| Keys::epoch(newest.epoch));
             if known.as_ref() == row.as_ref().map(|row| &row.sk) {

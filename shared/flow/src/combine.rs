@@ -36,6 +36,7 @@ use tidemill_plan::{
 use crate::aggregate::{AggregateTable, Groups, States};
 use crate::decode::Decoded;
 use crate::ports::{Combine, Combined, QueryError};
+use failed::Found;
 use slices::Placed;
 
 /// Ingest's part of all queries of a pipeline. One per worker.
@@ -98,12 +99,21 @@ impl QueryCombiner {
             Ok(blocks) => combined.blocks.extend(blocks),
             Err(error) => {
                 let count = decoded.rows.num_rows();
-                let failing = failed::search(count, error, &mut |rows| {
+                let Found { failing, passing } = failed::search(count, error, &mut |rows| {
                     self.blocks(log, &decoded.only(rows)?, seen).map(drop)
                 })?;
-                let mut failing_rows = failing.iter().map(|(row, _)| *row).peekable();
-                let kept = (0..count as u32).filter(|row| failing_rows.next_if_eq(row).is_none());
-                combined.blocks.extend(self.blocks(log, &decoded.only(kept)?, seen)?);
+                let kept = decoded.only(passing.iter().cloned().flatten())?;
+                match self.blocks(log, &kept, seen) {
+                    Ok(blocks) => combined.blocks.extend(blocks),
+                    // Together they fail, though none is to blame: then apart.
+                    Err(error) if failed::is_of_value(&error) => {
+                        for rows in passing {
+                            let part = decoded.only(rows)?;
+                            combined.blocks.extend(self.blocks(log, &part, seen)?);
+                        }
+                    }
+                    Err(error) => return Err(error),
+                }
                 let letters = failing
                     .iter()
                     .map(|(row, error)| failed::letter(log, decoded, *row, &self.plan.name, error));

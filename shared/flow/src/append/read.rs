@@ -2,7 +2,7 @@
 
 use tidemill_codec::{decode_checkpoint, decode_log_entry, decode_segment};
 use tidemill_model::store::{Limits, Store};
-use tidemill_model::{LogId, Position, Segment};
+use tidemill_model::{LogEntry, LogId, LogProgress, Position, Segment};
 
 use crate::append::error::{AppendFailure, StuckCause};
 use crate::append::tail::{Facts, Head};
@@ -10,8 +10,8 @@ use crate::keys::Keys;
 
 const ONE: Limits = Limits { items: 1, bytes: usize::MAX };
 
-/// The facts of a log. The checkpoint is read before the segments, so that a segment which it has
-/// not merged cannot seem to be missing.
+/// The facts of a log. The checkpoint is read before the segments, and again when one of those that
+/// it has not merged is missing: meanwhile others may have merged it, and it may have expired.
 pub(super) async fn facts(
     store: &dyn Store,
     keys: &Keys,
@@ -27,16 +27,40 @@ pub(super) async fn facts(
         cause,
     })?;
 
-    let pk = keys.checkpoint();
-    let progress = match store.last(&pk).await? {
-        Some(row) => {
-            let checkpoint = decode_checkpoint(&row.item.bytes)
-                .map_err(|cause| StuckCause::Unreadable { pk, sk: row.sk, cause })?;
-            checkpoint.logs.get(log).cloned()
+    let mut progress = merged(store, keys, log).await?;
+    loop {
+        let facts = segments(store, keys, log, entry.clone(), progress).await?;
+        if facts.is_whole() {
+            return Ok(facts);
         }
-        None => None,
-    };
+        progress = merged(store, keys, log).await?;
+        if progress == facts.progress {
+            return Ok(facts);
+        }
+    }
+}
 
+/// How far the newest checkpoint has merged a log.
+async fn merged(
+    store: &dyn Store,
+    keys: &Keys,
+    log: &LogId,
+) -> Result<Option<LogProgress>, AppendFailure> {
+    let pk = keys.checkpoint();
+    let Some(row) = store.last(&pk).await? else { return Ok(None) };
+    let checkpoint = decode_checkpoint(&row.item.bytes)
+        .map_err(|cause| StuckCause::Unreadable { pk, sk: row.sk, cause })?;
+    Ok(checkpoint.logs.get(log).cloned())
+}
+
+/// The facts of a log that is merged as far as `progress` says.
+async fn segments(
+    store: &dyn Store,
+    keys: &Keys,
+    log: &LogId,
+    entry: LogEntry,
+    progress: Option<LogProgress>,
+) -> Result<Facts, AppendFailure> {
     let pk = keys.log(log);
     let newest = match store.last(&pk).await? {
         Some(row) => Some(Head::of(&segment(&pk, &row.sk, &row.item.bytes)?)),

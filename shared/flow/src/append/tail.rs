@@ -60,6 +60,16 @@ impl Facts {
         let merged = self.progress.as_ref().map_or(Position::START, |progress| progress.merged);
         merged.max(self.entry.start)
     }
+
+    /// Whether the first segment that is not merged is there, if there must be one.
+    pub(super) fn is_whole(&self) -> bool {
+        let merged = self.merged();
+        match (&self.newest, &self.oldest_unmerged) {
+            (_, Some(oldest)) => oldest.after == merged,
+            (Some(newest), None) => newest.after < merged,
+            (None, None) => true,
+        }
+    }
 }
 
 /// Where a segment's skipped record may be found.

@@ -188,6 +188,27 @@ impl World {
         rows.filter(|(pk, _)| pk.contains(part)).map(|(pk, row)| (pk, row.sk)).collect()
     }
 
+    /// Deletes everything that expires and that a cold start does not need.
+    pub(super) fn expire(&self) {
+        let checkpoints = self.checkpoints();
+        let Some(newest) = checkpoints.last() else { return };
+        let Some(snapshot) = &newest.snapshot else { return };
+        let before = checkpoints.iter().rfind(|it| it.epoch < snapshot.epoch);
+        for (pk, row) in self.store.rows() {
+            let needed = self.logs.keys().find(|log| self.keys.log(log) == pk).map(|log| {
+                let progress = before.and_then(|before| before.logs.get(log));
+                Keys::segment(progress.map_or(Position::START, |progress| progress.merged))
+            });
+            let expires = match needed {
+                Some(needed) => row.sk < needed,
+                None => row.item.expires_at.is_some(),
+            };
+            if expires {
+                self.store.delete(&pk, &row.sk);
+            }
+        }
+    }
+
     pub(super) fn checkpoints(&self) -> Vec<Checkpoint> {
         let rows = self.store.rows().into_iter();
         rows.filter(|(pk, _)| *pk == self.keys.checkpoint())
@@ -224,7 +245,7 @@ impl World {
     /// A cold process reaches the state of `warm`, bit for bit.
     pub(super) fn assert_cold_equals(&self, warm: &Process) {
         let mut cold = self.process();
-        cold.advance.load().now_or_never().unwrap().unwrap();
+        cold.advance.open_windows().now_or_never().unwrap().unwrap();
         let (cold, warm) = (cold.state.lock().unwrap(), warm.state.lock().unwrap());
         assert_eq!(*cold, *warm);
     }

@@ -211,6 +211,42 @@ fn two_processes_that_register_one_log_agree() {
     assert_eq!(a.unwrap(), b.unwrap());
 }
 
+/// Found by the simulation: segments that were merged and expired between two reads were taken for
+/// damage, and the shard waited for a person.
+#[test]
+fn what_expired_between_two_reads_is_not_missing() {
+    let reads = {
+        let world = World::new();
+        world.append(&mut world.appender(), &sources(0..5)).unwrap();
+        world.store.reads()
+    };
+    let mut stalled = 0;
+    for stall_at in 0..reads + 2 {
+        let world = World::new();
+        for from in [0, 10, 20] {
+            world.append(&mut world.appender(), &sources(from..from + 10)).unwrap();
+        }
+        world.merge_through(0, at(9));
+        let before = world.store.reads();
+        let (mut appender, batch) = (world.appender(), decoded(&world.log, &sources(30..35)));
+        let (mut combine, clock) = (Positions::default(), world.clock());
+        let mut append = Box::pin(appender.append(&world.log, &batch, &mut combine, None, &clock));
+        let mut context = std::task::Context::from_waker(std::task::Waker::noop());
+        let mut is_done = false;
+        while !is_done && world.store.reads() < before + stall_at {
+            is_done = append.as_mut().poll(&mut context).is_ready();
+        }
+        if !is_done {
+            stalled += 1;
+            world.merge_through(1, at(19));
+            world.expire_through(at(19));
+            let done = run(append).unwrap();
+            assert_eq!((done.segments, done.records), (1, 5), "stalled at read {stall_at}");
+        }
+    }
+    assert!(stalled > 2, "stalled {stalled} times");
+}
+
 #[test]
 fn recreated_stream_is_not_skipped_in_silence() {
     let world = World::new();
