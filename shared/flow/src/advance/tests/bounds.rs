@@ -26,7 +26,7 @@ fn segments_that_compress_well_count_for_what_they_are_in_memory() {
     assert!(stored < weight, "all of them are smaller than one of them is when it is read");
     world.settings.tick_bytes_max = 2 * weight;
     let mut process = world.process();
-    for _ in 0..15 {
+    for _ in 0..3 {
         let ticked = world.tick(&mut process, 1).unwrap();
         assert_eq!((ticked.segments, ticked.behind), (2, true));
     }
