@@ -7,20 +7,10 @@
 use std::collections::BTreeMap;
 use std::fs;
 
-use crate::workspace::{Ran, Workspace, events, expected, json_lines};
+use crate::workspace::{Ran, Workspace, events, expected, json_lines, run_args};
 
 const EVENTS: usize = 60_000;
-const RUN: [&str; 9] = [
-    "run",
-    "pipeline.toml",
-    "--input",
-    "events=events.jsonl",
-    "--shards",
-    "2",
-    "--output",
-    "out",
-    "--until-end",
-];
+const RUN: [&str; 9] = run_args("2", "out");
 
 /// Names of the files that a run writes.
 const FILES: [&str; 4] = ["state.redb", "per_key.jsonl", "dead_letters.jsonl", ".tidemill"];

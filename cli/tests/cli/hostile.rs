@@ -5,6 +5,8 @@ use std::fs::File;
 use std::io::Write;
 use std::process::{Command, Stdio};
 
+use tidemill_testkit::Rng;
+
 use crate::workspace::{Ran, Workspace};
 
 /// Address space of a child, KiB: the program with its threads takes a third of it.
@@ -115,13 +117,10 @@ fn huge_and_deep_records_are_set_aside_and_the_next_line_is_read() {
     let mut lines = String::new();
     for n in 0..4 {
         // As long as a record may be; no two alike, so that they do not compress into a segment.
-        let mut state = 0x2545_f491_4f6c_dd1d_u64 + n;
+        let mut rng = Rng::new(n);
         let mut noise = String::with_capacity(10 << 20);
         while noise.len() < (10 << 20) - 200 {
-            state ^= state << 13;
-            state ^= state >> 7;
-            state ^= state << 17;
-            noise.push_str(&format!("{state:016x}"));
+            noise.push_str(&format!("{:016x}", rng.bits()));
         }
         lines += &format!("{{\"ts\":1700000000000,\"key\":\"{noise}\",\"value\":1}}\n{GOOD}");
     }

@@ -4,22 +4,13 @@ use std::io::Write;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use tidemill_testkit::Rng;
+use tidemill_testkit::{Rng, setting};
 
-use crate::workspace::{Ran, Workspace, events, expected, json_lines, number};
+use crate::workspace::{Ran, Workspace, events, expected, json_lines, run_args};
 
 const EVENTS: usize = 150_000;
-const RUN: [&str; 9] = [
-    "run",
-    "pipeline.toml",
-    "--input",
-    "events=events.jsonl",
-    "--shards",
-    "3",
-    "--output",
-    "out",
-    "--until-end",
-];
+const SHARDS: &str = "3";
+const RUN: [&str; 9] = run_args(SHARDS, "out");
 
 fn workspace() -> (Workspace, Vec<String>) {
     let events = events(EVENTS);
@@ -28,22 +19,15 @@ fn workspace() -> (Workspace, Vec<String>) {
     (workspace, expected(&events))
 }
 
-/// The run with its results and its state in `folder`.
-fn run_into(folder: &str) -> [&str; 9] {
-    let mut run = RUN;
-    run[7] = folder;
-    run
-}
-
 /// Each kill hits a run in the middle: when one is done before its end comes, another begins anew.
 /// `KILLS` says how many, `SEED` when.
 #[test]
 #[expect(clippy::disallowed_methods, reason = "a run's length decides when it may be killed")]
 fn killed_at_random_moments_the_results_are_those_of_one_run() {
-    let (kills, seed) = (number("KILLS", 12), number("SEED", 1));
+    let (kills, seed) = (setting("KILLS", 12), setting("SEED", 1));
     let (workspace, expected) = workspace();
     let begun = Instant::now();
-    workspace.tidemill(&run_into("whole")).succeeded();
+    workspace.tidemill(&run_args(SHARDS, "whole")).succeeded();
     let longest = begun.elapsed().mul_f64(0.6);
     let whole = workspace.results("whole", "per_key");
     assert_eq!(whole, expected);
@@ -53,7 +37,7 @@ fn killed_at_random_moments_the_results_are_those_of_one_run() {
     while killed < kills {
         runs += 1;
         let folder = format!("killed-{runs}");
-        let run = run_into(&folder);
+        let run = run_args(SHARDS, &folder);
         killed += workspace.kill(&run, longest, kills - killed, &mut rng);
         let ran = workspace.tidemill(&run).succeeded();
         let found = workspace.results(&folder, "per_key");

@@ -95,6 +95,22 @@ pub(crate) struct Workspace {
     dir: TempDir,
 }
 
+/// Arguments of a run over `events.jsonl` with so many shards, whose results are in `output`.
+pub(crate) const fn run_args<'a>(shards: &'a str, output: &'a str) -> [&'a str; 9] {
+    let input = "events=events.jsonl";
+    [
+        "run",
+        "pipeline.toml",
+        "--input",
+        input,
+        "--shards",
+        shards,
+        "--output",
+        output,
+        "--until-end",
+    ]
+}
+
 impl Workspace {
     pub(crate) fn new() -> Workspace {
         Workspace::with_pipeline(PIPELINE)
@@ -184,14 +200,6 @@ impl Workspace {
     pub(crate) fn dead_letters(&self, dir: &str) -> Vec<serde_json::Value> {
         let lines = sorted_lines(&self.path(dir).join("dead_letters.jsonl"));
         lines.iter().map(|line| serde_json::from_str(line).unwrap()).collect()
-    }
-}
-
-/// The whole number that an environment variable holds, or `default` without it.
-pub(crate) fn number(variable: &str, default: u64) -> u64 {
-    match std::env::var(variable) {
-        Ok(text) => text.parse().unwrap_or_else(|_| panic!("{variable} is `{text}`: no number")),
-        Err(_) => default,
     }
 }
 

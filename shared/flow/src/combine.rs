@@ -35,7 +35,7 @@ use tidemill_plan::{
 
 use crate::aggregate::{AggregateTable, Groups, States};
 use crate::decode::Decoded;
-use crate::ports::{Combine, Combined, QueryError};
+use crate::ports::{Combine, Combined, QueryError, is_of_value};
 use failed::Found;
 use slices::Placed;
 
@@ -74,9 +74,6 @@ impl Combine for Combiner {
         seen: Option<EventMs>,
     ) -> Result<Combined, QueryError> {
         let mut combined = Combined::default();
-        if decoded.rows.num_rows() == 0 {
-            return Ok(combined);
-        }
         for query in &mut self.queries {
             query
                 .combine_into(&mut combined, log, decoded, seen)
@@ -95,31 +92,31 @@ impl QueryCombiner {
         decoded: &Decoded,
         seen: Option<EventMs>,
     ) -> Result<()> {
-        match self.blocks(log, decoded, seen) {
-            Ok(blocks) => combined.blocks.extend(blocks),
-            Err(error) => {
-                let count = decoded.rows.num_rows();
-                let Found { failing, passing } = failed::search(count, error, &mut |rows| {
-                    self.blocks(log, &decoded.only(rows)?, seen).map(drop)
-                })?;
-                let kept = decoded.only(passing.iter().cloned().flatten())?;
-                match self.blocks(log, &kept, seen) {
-                    Ok(blocks) => combined.blocks.extend(blocks),
-                    // Together they fail, though none is to blame: then apart.
-                    Err(error) if failed::is_of_value(&error) => {
-                        for rows in passing {
-                            let part = decoded.only(rows)?;
-                            combined.blocks.extend(self.blocks(log, &part, seen)?);
-                        }
-                    }
-                    Err(error) => return Err(error),
-                }
-                let letters = failing
-                    .iter()
-                    .map(|(row, error)| failed::letter(log, decoded, *row, &self.plan.name, error));
-                combined.failed.extend(letters);
+        let error = match self.blocks(log, decoded, seen) {
+            Ok(blocks) => {
+                combined.blocks.extend(blocks);
+                return Ok(());
             }
+            Err(error) => error,
+        };
+        let count = decoded.rows.num_rows();
+        let Found { failing, passing } = failed::search(count, error, &mut |rows| {
+            self.blocks(log, &decoded.only(rows)?, seen).map(drop)
+        })?;
+        let kept = decoded.only(passing.iter().cloned().flatten())?;
+        match self.blocks(log, &kept, seen) {
+            Ok(blocks) => combined.blocks.extend(blocks),
+            // Together they fail, though none is to blame: then apart.
+            Err(error) if is_of_value(&error) => {
+                for rows in passing {
+                    combined.blocks.extend(self.blocks(log, &decoded.only(rows)?, seen)?);
+                }
+            }
+            Err(error) => return Err(error),
         }
+        let letter =
+            |(row, error): &(u32, _)| failed::letter(log, decoded, *row, &self.plan.name, error);
+        combined.failed.extend(failing.iter().map(letter));
         Ok(())
     }
 

@@ -33,7 +33,7 @@ use arrow::compute::take_record_batch;
 use arrow::error::ArrowError;
 use bytes::Bytes;
 use tidemill_model::limits::DEAD_LETTER_RAW_BYTES_MAX;
-use tidemill_model::{DeadLetter, EventMs, Position, RawBytes, WallMs};
+use tidemill_model::{DeadLetter, DeadReason, EventMs, LogId, Position, RawBytes, WallMs};
 use xxhash_rust::xxh3::xxh3_64;
 
 pub use decoder::{DecodeSetupError, Decoder};
@@ -126,6 +126,15 @@ impl RawBatch {
             }
             None => RawBytes::of(bytes, xxh3_64(bytes)),
         }
+    }
+
+    /// The dead letter of the record of this index of a log.
+    ///
+    /// # Panics
+    /// As [`RawBatch::bytes_of`].
+    pub fn dead_letter(&self, log: &LogId, index: usize, reason: DeadReason) -> DeadLetter {
+        let RawRecord { position, arrival, .. } = self.records[index];
+        DeadLetter { log: log.clone(), position, arrival, reason, raw: Some(self.raw_bytes(index)) }
     }
 
     fn cut_of(&self, index: usize) -> Option<&CutRecord> {

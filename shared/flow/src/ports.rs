@@ -5,6 +5,8 @@
 
 mod failure;
 
+pub(crate) use failure::is_of_value;
+
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 use async_trait::async_trait;

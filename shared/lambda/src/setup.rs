@@ -23,7 +23,7 @@ use tidemill_model::limits::{
     SEGMENT_BYTES_MAX, STATE_MEMORY_PARTS, TICK_BYTES_MAX, TICK_MEMORY_PARTS,
 };
 use tidemill_pipeline::{Pipeline, PipelineError};
-use tidemill_plan::PipelinePlan;
+use tidemill_plan::{LOG_CONTENT, PipelinePlan};
 
 use crate::environment::Environment;
 
@@ -35,9 +35,6 @@ pub const STATE_TABLE: &str = "TIDEMILL_STATE_TABLE";
 pub const STARTING_POSITION: &str = "TIDEMILL_STARTING_POSITION";
 /// Seconds from one schedule of advance to the next.
 pub const SCHEDULE_SECONDS: &str = "TIDEMILL_SCHEDULE_SECONDS";
-
-/// Whether errors and panics may quote the values of records.
-pub const LOG_CONTENT: &str = "TIDEMILL_LOG_CONTENT";
 
 /// Where Lambda's Runtime API is.
 pub const RUNTIME_API: &str = "AWS_LAMBDA_RUNTIME_API";
@@ -106,7 +103,7 @@ pub fn read(environment: &Environment) -> Read {
 
 /// Whether the operator wants to see what records hold.
 pub fn shows_content(environment: &Environment) -> bool {
-    environment.get(LOG_CONTENT) == Some("true")
+    tidemill_plan::shows_content(environment.get(LOG_CONTENT))
 }
 
 /// The function's memory; `None` outside of Lambda.

@@ -39,7 +39,7 @@ pub use error::PlanErrors;
 pub use explain::explain;
 pub use functions::CheckpointTime;
 pub use leaf::{Feed, ORDER, ROW, Slot, WINDOW_END, WINDOW_START};
-pub use query::{PipelinePlan, QueryPlan, plan, plan_with};
+pub use query::{LOG_CONTENT, PipelinePlan, QueryPlan, plan, plan_with, shows_content};
 pub use result_key::{Edge, ResultKey};
 pub use run::Runner;
 pub use schema::{ARRIVAL_TIME, arrow_type, stream_schema};

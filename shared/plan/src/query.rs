@@ -40,6 +40,14 @@ pub struct PipelinePlan {
     pub show_content: bool,
 }
 
+/// The variable that asks for errors which quote values of records.
+pub const LOG_CONTENT: &str = "TIDEMILL_LOG_CONTENT";
+
+/// Whether the value of [`LOG_CONTENT`] asks for them.
+pub fn shows_content(value: Option<&str>) -> bool {
+    value == Some("true")
+}
+
 /// One query, planned.
 #[derive(Debug)]
 pub struct QueryPlan {

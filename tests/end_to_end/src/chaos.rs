@@ -5,12 +5,11 @@
 //! [`crate::proxy`] cuts).
 
 use std::ops::RangeInclusive;
-use std::str::FromStr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::Scope;
 use std::time::{Duration, Instant};
 
-use tidemill_testkit::Rng;
+use tidemill_testkit::{Rng, setting};
 
 /// How long chaos lasts in a test that is one of many, minutes.
 const SHORT: f64 = 0.2;
@@ -26,13 +25,6 @@ pub fn lasting() -> Duration {
 /// The seed that the variable `SEED` holds, else `default`.
 pub fn seed(default: u64) -> u64 {
     setting("SEED", default)
-}
-
-fn setting<T: FromStr>(variable: &str, default: T) -> T {
-    match std::env::var(variable) {
-        Ok(text) => text.parse().unwrap_or_else(|_| panic!("{variable} is `{text}`: no number")),
-        Err(_) => default,
-    }
 }
 
 /// Whether the chaos is over.

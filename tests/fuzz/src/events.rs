@@ -47,8 +47,26 @@ pub fn schedule_event(input: &[u8]) -> Reached {
     }
 }
 
+/// What became of an event: its batches are whole, and as `check` has it; or it was refused.
+pub(crate) fn judged(
+    read: Result<Vec<ShardBatch>, EventError>,
+    check: impl FnOnce(&[ShardBatch]),
+) -> Reached {
+    match read {
+        Ok(batches) => {
+            batches.iter().for_each(is_whole);
+            check(&batches);
+            Reached::Accepted
+        }
+        Err(error) => {
+            refused(&error);
+            Reached::Rejected
+        }
+    }
+}
+
 /// What every refusal must be.
-pub(crate) fn refused(error: &EventError) {
+fn refused(error: &EventError) {
     assert!(error.code().starts_with("Event."));
     assert!(!error.to_string().is_empty());
 }

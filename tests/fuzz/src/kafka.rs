@@ -11,23 +11,13 @@ use tidemill_lambda::event::{Event, EventError, ShardBatch, kafka::KafkaEvent};
 use tidemill_model::WallMs;
 
 use crate::Reached;
-use crate::events::{PIPELINE, contents, is_whole, refused, tells};
+use crate::events::{PIPELINE, contents, is_whole, judged, tells};
 
 const NOW: WallMs = WallMs(1_700_000_000_000);
 
 /// An event as it came, and one whose values the input's lines are; a line `-` is a tombstone.
 pub fn kafka_event(input: &[u8]) -> Reached {
-    let reached = match read(input) {
-        Ok(batches) => {
-            batches.iter().for_each(is_whole);
-            as_another_reader_has_it(input, &batches);
-            Reached::Accepted
-        }
-        Err(error) => {
-            refused(&error);
-            Reached::Rejected
-        }
-    };
+    let reached = judged(read(input), |batches| as_another_reader_has_it(input, batches));
     let lines: Vec<&[u8]> = input.split(|byte| *byte == b'\n').collect();
     let event = event(&lines);
     let batches = read(&event).unwrap();

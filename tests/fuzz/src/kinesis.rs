@@ -10,23 +10,13 @@ use tidemill_lambda::event::{Event, EventError, ShardBatch, kinesis::KinesisEven
 use tidemill_model::Position;
 
 use crate::Reached;
-use crate::events::{PIPELINE, contents, is_whole, refused, tells};
+use crate::events::{PIPELINE, contents, is_whole, judged, tells};
 use crate::kpl::aggregate;
 
 /// An event as it came, and one whose payloads the input's lines are: plain, or (a line that begins
 /// with `*`) an aggregate's body, or (`+`) an aggregate of the line's words.
 pub fn kinesis_event(input: &[u8]) -> Reached {
-    let reached = match read(input) {
-        Ok(batches) => {
-            batches.iter().for_each(is_whole);
-            as_another_reader_has_it(input, &batches);
-            Reached::Accepted
-        }
-        Err(error) => {
-            refused(&error);
-            Reached::Rejected
-        }
-    };
+    let reached = judged(read(input), |batches| as_another_reader_has_it(input, batches));
     let payloads: Vec<Vec<u8>> = input.split(|byte| *byte == b'\n').map(payload).collect();
     let event = event(&payloads);
     let batches = read(&event).unwrap();

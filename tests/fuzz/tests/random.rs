@@ -9,20 +9,22 @@ use std::time::Instant;
 
 use fuzz::TARGETS;
 use fuzz::run::{run, target};
+use tidemill_testkit::setting;
 
 /// Memory that the process may ever have used, KiB: an entry point that believes a length in its
 /// input needs more.
 const MEMORY_KIB_MAX: u64 = 1024 * 1024;
 
-fn times() -> usize {
-    std::env::var("FUZZ_RUNS").map_or(1, |times| times.parse().expect("FUZZ_RUNS is a number"))
-}
-
 #[expect(clippy::disallowed_methods, reason = "the time that is printed decides nothing")]
 fn holds(name: &str) {
     let target = target(name);
     let begin = Instant::now();
-    let ran = run(&target, 1, target.inputs * times(), Path::new(env!("CARGO_TARGET_TMPDIR")));
+    let ran = run(
+        &target,
+        1,
+        target.inputs * setting("FUZZ_RUNS", 1),
+        Path::new(env!("CARGO_TARGET_TMPDIR")),
+    );
     let percent = ran.accepted * 100 / ran.inputs;
     let seconds = begin.elapsed().as_secs_f32();
     println!("{name}: {} inputs, {percent} % accepted, {seconds:.1} s", ran.inputs);

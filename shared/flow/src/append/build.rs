@@ -96,16 +96,9 @@ fn segment(part: &Decoded, dead_letters: Vec<DeadLetter>, place: Place) -> Segme
 
 /// What is left of a record whose segment would have `bytes` bytes.
 fn too_large(log: &LogId, part: &Decoded, bytes: usize, bytes_max: usize) -> DeadLetter {
-    let record = &part.raw.records[part.range.start];
     let detail = format!(
         "the record alone makes a segment larger than a segment may be. bytes=`{bytes}` \
          bytes_max=`{bytes_max}`"
     );
-    DeadLetter {
-        log: log.clone(),
-        position: record.position,
-        arrival: record.arrival,
-        reason: DeadReason::TooLarge { detail },
-        raw: Some(part.raw.raw_bytes(part.range.start)),
-    }
+    part.raw.dead_letter(log, part.range.start, DeadReason::TooLarge { detail })
 }

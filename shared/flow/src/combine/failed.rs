@@ -13,11 +13,11 @@
 
 use std::ops::Range;
 
-use arrow::error::ArrowError;
 use datafusion::common::{DataFusionError, Result};
 use tidemill_model::{DeadLetter, DeadReason, LogId};
 
 use crate::decode::Decoded;
+use crate::ports::is_of_value;
 
 /// Bytes of what the engine says that a dead letter keeps: it may quote a value of any length.
 const DETAIL_BYTES_MAX: usize = 512;
@@ -69,45 +69,16 @@ pub(super) fn letter(
     query: &str,
     error: &DataFusionError,
 ) -> DeadLetter {
-    let index = decoded.records[row as usize] as usize;
-    let record = &decoded.raw.records[index];
     let mut detail = error.strip_backtrace();
     detail.truncate(detail.floor_char_boundary(DETAIL_BYTES_MAX));
-    DeadLetter {
-        log: log.clone(),
-        position: record.position,
-        arrival: record.arrival,
-        reason: DeadReason::Failed { query: query.to_string(), detail },
-        raw: Some(decoded.raw.raw_bytes(index)),
-    }
-}
-
-/// Whether a value can be the cause.
-pub(super) fn is_of_value(error: &DataFusionError) -> bool {
-    match error {
-        DataFusionError::Context(_, inner) | DataFusionError::Diagnostic(_, inner) => {
-            is_of_value(inner)
-        }
-        DataFusionError::Shared(inner) => is_of_value(inner),
-        DataFusionError::Collection(errors) => errors.iter().all(is_of_value),
-        DataFusionError::ArrowError(inner, _) => matches!(
-            inner.as_ref(),
-            ArrowError::CastError(_)
-                | ArrowError::ParseError(_)
-                | ArrowError::DivideByZero
-                | ArrowError::ArithmeticOverflow(_)
-                | ArrowError::InvalidArgumentError(_)
-                | ArrowError::ComputeError(_)
-                | ArrowError::ExternalError(_)
-        ),
-        DataFusionError::Execution(_) | DataFusionError::External(_) => true,
-        _ => false,
-    }
+    let reason = DeadReason::Failed { query: query.to_string(), detail };
+    decoded.raw.dead_letter(log, decoded.records[row as usize] as usize, reason)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use arrow::error::ArrowError;
     use proptest::prelude::*;
 
     fn cast() -> DataFusionError {

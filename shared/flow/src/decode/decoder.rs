@@ -5,7 +5,7 @@ use std::sync::Arc;
 use arrow::array::{ArrayRef, RecordBatch, TimestampMillisecondArray};
 use arrow::datatypes::SchemaRef;
 use tidemill_model::limits::RECORD_BYTES_MAX;
-use tidemill_model::{ColumnType, DeadLetter, DeadReason, EventMs, LogId, WallMs};
+use tidemill_model::{ColumnType, DeadReason, EventMs, LogId, WallMs};
 use tidemill_pipeline::{EventTime, Format, Stream};
 
 use super::columns::Column;
@@ -128,14 +128,7 @@ impl Decoder {
                 }
                 Err(reason) => {
                     self.columns.iter_mut().for_each(|column| column.truncate(records.len()));
-                    let letter = DeadLetter {
-                        log: log.clone(),
-                        position: record.position,
-                        arrival: record.arrival,
-                        reason,
-                        raw: Some(raw.raw_bytes(index)),
-                    };
-                    dead.push((index as u32, letter));
+                    dead.push((index as u32, raw.dead_letter(log, index, reason)));
                 }
             }
         }

@@ -15,40 +15,73 @@ impl QueryError {
     pub fn of(query: &str, error: &DataFusionError, show_content: bool) -> QueryError {
         let reason = match show_content {
             true => error.strip_backtrace(),
-            false => format!("{}; {ASK}", kind(error)),
+            false => format!("{}; {ASK}", Kind::of(error).words),
         };
         QueryError::Failed { query: query.to_string(), reason }
     }
 }
 
-/// What failed, in words that hold nothing of a record.
-fn kind(error: &DataFusionError) -> &'static str {
+/// Whether a value can be the cause.
+pub(crate) fn is_of_value(error: &DataFusionError) -> bool {
     match error {
-        DataFusionError::Context(_, inner) | DataFusionError::Diagnostic(_, inner) => kind(inner),
-        DataFusionError::Shared(inner) => kind(inner),
-        DataFusionError::Collection(errors) => errors.first().map_or("the engine failed", kind),
-        DataFusionError::ArrowError(inner, _) => match inner.as_ref() {
-            ArrowError::CastError(_) | ArrowError::ParseError(_) => {
-                "a value cannot be cast; TRY_CAST gives NULL for such values"
+        DataFusionError::Collection(errors) => errors.iter().all(is_of_value),
+        error => Kind::of(error).of_value,
+    }
+}
+
+/// What failed.
+struct Kind {
+    /// In words that hold nothing of a record.
+    words: &'static str,
+    /// Whether a value can be the cause, so that other values would do.
+    of_value: bool,
+}
+
+impl Kind {
+    /// The kind of an error; of several, of the first.
+    fn of(error: &DataFusionError) -> Kind {
+        let value = |words| Kind { words, of_value: true };
+        let other = |words| Kind { words, of_value: false };
+        match error {
+            DataFusionError::Context(_, inner) | DataFusionError::Diagnostic(_, inner) => {
+                Kind::of(inner)
             }
-            ArrowError::DivideByZero => "a division by zero; NULLIF(divisor, 0) gives NULL",
-            ArrowError::ArithmeticOverflow(_) => {
-                "a number became too large; cast to a wider type, such as DECIMAL or DOUBLE"
+            DataFusionError::Shared(inner) => Kind::of(inner),
+            DataFusionError::Collection(errors) => {
+                errors.first().map_or(other("the engine failed"), Kind::of)
             }
-            ArrowError::MemoryError(_) => "memory ran out",
-            ArrowError::OffsetOverflowError(_) => "a column of results became longer than 2 GiB",
-            ArrowError::InvalidArgumentError(_) => {
-                "a function was called with a value it cannot take"
+            DataFusionError::ArrowError(inner, _) => match inner.as_ref() {
+                ArrowError::CastError(_) | ArrowError::ParseError(_) => {
+                    value("a value cannot be cast; TRY_CAST gives NULL for such values")
+                }
+                ArrowError::DivideByZero => {
+                    value("a division by zero; NULLIF(divisor, 0) gives NULL")
+                }
+                ArrowError::ArithmeticOverflow(_) => value(
+                    "a number became too large; cast to a wider type, such as DECIMAL or DOUBLE",
+                ),
+                ArrowError::InvalidArgumentError(_) => {
+                    value("a function was called with a value it cannot take")
+                }
+                ArrowError::ComputeError(_) | ArrowError::ExternalError(_) => {
+                    value("the engine failed on a value")
+                }
+                ArrowError::MemoryError(_) => other("memory ran out"),
+                ArrowError::OffsetOverflowError(_) => {
+                    other("a column of results became longer than 2 GiB")
+                }
+                _ => other("the engine failed on a value"),
+            },
+            DataFusionError::Execution(_) | DataFusionError::External(_) => {
+                value("a function failed on a value")
             }
-            _ => "the engine failed on a value",
-        },
-        DataFusionError::ResourcesExhausted(_) => "memory ran out",
-        DataFusionError::Internal(_) => "the engine has an error of its own, please report it",
-        DataFusionError::NotImplemented(_) => "the engine does not do this yet",
-        DataFusionError::Execution(_) | DataFusionError::External(_) => {
-            "a function failed on a value"
+            DataFusionError::ResourcesExhausted(_) => other("memory ran out"),
+            DataFusionError::Internal(_) => {
+                other("the engine has an error of its own, please report it")
+            }
+            DataFusionError::NotImplemented(_) => other("the engine does not do this yet"),
+            _ => other("the engine failed on a value"),
         }
-        _ => "the engine failed on a value",
     }
 }
 

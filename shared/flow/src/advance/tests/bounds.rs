@@ -1,6 +1,7 @@
 //! What a tick holds and writes is bounded.
 
 use tidemill_model::limits::{CHECKPOINT_BYTES_MAX, TICK_COMPRESSION};
+use tidemill_testkit::Rng;
 
 use super::world::World;
 use crate::advance::AdvanceError;
@@ -37,15 +38,12 @@ fn segments_that_compress_well_count_for_what_they_are_in_memory() {
 #[test]
 fn a_checkpoint_that_would_not_fit_an_item_stops_advance_with_a_remedy() {
     let mut world = World::new();
-    let mut state = 1_u64;
+    let mut rng = Rng::new(1);
     for _ in 0..CHECKPOINT_BYTES_MAX / 120 {
         let mut name = "s/".to_string();
         // Names that do not compress.
         for _ in 0..15 {
-            state ^= state << 13;
-            state ^= state >> 7;
-            state ^= state << 17;
-            name += &format!("{state:016x}");
+            name += &format!("{:016x}", rng.bits());
         }
         world.register(&name, 0);
     }

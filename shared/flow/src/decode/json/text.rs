@@ -42,7 +42,7 @@ fn escaped(text: &str) -> Option<(char, usize)> {
     Some((character, 2))
 }
 
-/// The number of the `\uXXXX` that `text` begins with.
+/// The number of the escape that `text` begins with: `\u` and four hexadecimal digits.
 fn unit(text: &str) -> Option<u32> {
     let digits = text.strip_prefix("\\u")?.get(..4)?;
     u32::from_str_radix(digits, 16).ok()
