@@ -12,6 +12,7 @@ mod column;
 mod dead_letter;
 mod fingerprint;
 pub mod limits;
+mod keep;
 mod log;
 mod position;
 mod segment;
@@ -23,6 +24,7 @@ pub use checkpoint::{Checkpoint, Emitted, LogProgress, QueryProgress, SnapshotRe
 pub use column::ColumnType;
 pub use dead_letter::{DeadLetter, DeadReason, RawBytes};
 pub use fingerprint::Fingerprint;
+pub use keep::Keep;
 pub use log::{LogEntry, LogId, LogIdError};
 pub use position::{Position, PositionError};
 pub use segment::{Block, Segment};
