@@ -13,7 +13,8 @@ use crate::stage::rows::RowStage;
 pub fn explain(query: &QueryPlan) -> String {
     let mut text = String::new();
     let _ = writeln!(text, "query {}  (fingerprint {})", query.name, query.fingerprint);
-    let grace = if query.grace_ms == 0 { String::new() } else { format!(" + {}", ms(query.grace_ms)) };
+    let grace =
+        if query.grace_ms == 0 { String::new() } else { format!(" + {}", ms(query.grace_ms)) };
     match &query.shape {
         Some(it) => {
             let _ = writeln!(text, "  windows: {}", shape(it));
@@ -21,7 +22,8 @@ pub fn explain(query: &QueryPlan) -> String {
         }
         None => {
             let _ = writeln!(text, "  rows, in the order of event time");
-            let _ = writeln!(text, "  a row is final when the watermark is past its event time{grace}");
+            let _ =
+                writeln!(text, "  a row is final when the watermark is past its event time{grace}");
         }
     }
     let _ = writeln!(text, "\n  in ingest, per batch of one shard");
@@ -41,7 +43,9 @@ pub fn explain(query: &QueryPlan) -> String {
     for (number, ingested) in query.ingested() {
         let does = match ingested {
             Ingested::Aggregate(_) => "merge partial states, final values per window",
-            Ingested::Rows(RowStage { shape: Some(_), .. }) => "keep rows until their windows close",
+            Ingested::Rows(RowStage { shape: Some(_), .. }) => {
+                "keep rows until their windows close"
+            }
             Ingested::Rows(_) => "put rows in order",
         };
         let _ = writeln!(text, "    stage {number}: {does}");

@@ -49,6 +49,50 @@ pub enum NodeKind {
     Aggregate(Stage),
     /// Hands on what ingest ships: rows in order, or window by window.
     Rows(RowStage),
+    /// Makes other rows of what earlier stages hand over.
+    Derived(Derived),
+}
+
+/// A stage that earlier stages feed.
+#[derive(Debug, Clone)]
+pub struct Derived {
+    /// What it takes.
+    pub inputs: Vec<Glue>,
+    /// What it does.
+    pub operator: OperatorPlan,
+}
+
+/// What a stage does with rows.
+#[derive(Debug, Clone)]
+pub enum OperatorPlan {}
+
+impl OperatorPlan {
+    /// Schemas of its state, one for each part.
+    pub fn state(&self) -> Vec<SchemaRef> {
+        match *self {}
+    }
+
+    /// Everything that gives its stored state its meaning.
+    fn describe(&self) -> String {
+        match *self {}
+    }
+}
+
+/// Parts of one stage's state are numbered in the upper bits of the stage's number, so that the
+/// first part has the stage's own.
+const PART_BITS: u32 = 12;
+
+/// The number under which part `part` of stage `stage` is stored.
+pub fn part_number(stage: usize, part: usize) -> u16 {
+    (stage | part << PART_BITS) as u16
+}
+
+impl Graph {
+    /// Schema of a stored part of the state; `None`: no stage has it.
+    pub fn state_schema(&self, number: u16) -> Option<SchemaRef> {
+        let (stage, part) = (usize::from(number) & ((1 << PART_BITS) - 1), number >> PART_BITS);
+        self.nodes.get(stage)?.state().into_iter().nth(usize::from(part))
+    }
 }
 
 impl Node {
@@ -57,6 +101,20 @@ impl Node {
         match &self.kind {
             NodeKind::Aggregate(stage) => Some(Ingested::Aggregate(stage)),
             NodeKind::Rows(stage) => Some(Ingested::Rows(stage)),
+            NodeKind::Derived(_) => None,
+        }
+    }
+
+    /// Schemas of its state, one for each part: first the rows that wait at its inputs.
+    pub fn state(&self) -> Vec<SchemaRef> {
+        match &self.kind {
+            NodeKind::Aggregate(stage) => vec![Arc::clone(&stage.partial)],
+            NodeKind::Rows(stage) => vec![Arc::clone(&stage.kept)],
+            NodeKind::Derived(derived) => {
+                let waiting = derived.inputs.iter().filter(|glue| !glue.is_ordered);
+                let waiting = waiting.map(|glue| Arc::clone(&glue.schema));
+                waiting.chain(derived.operator.state()).collect()
+            }
         }
     }
 
@@ -64,6 +122,7 @@ impl Node {
     pub fn glue(&self) -> &[Glue] {
         match &self.kind {
             NodeKind::Aggregate(_) | NodeKind::Rows(_) => &[],
+            NodeKind::Derived(derived) => &derived.inputs,
         }
     }
 
@@ -72,6 +131,7 @@ impl Node {
         match &self.kind {
             NodeKind::Aggregate(stage) => Some(stage.shape),
             NodeKind::Rows(stage) => stage.shape,
+            NodeKind::Derived(_) => None,
         }
     }
 }
@@ -82,6 +142,9 @@ impl NodeKind {
         match self {
             NodeKind::Aggregate(stage) => vec![&mut stage.lower],
             NodeKind::Rows(stage) => vec![&mut stage.lower],
+            NodeKind::Derived(derived) => {
+                derived.inputs.iter_mut().map(|glue| &mut glue.plan).collect()
+            }
         }
     }
 
@@ -97,6 +160,13 @@ impl NodeKind {
                 stage.partial,
                 stage.output
             ),
+            NodeKind::Derived(derived) => {
+                let inputs = derived.inputs.iter().map(|glue| {
+                    let plan = glue.plan.display_indent_schema();
+                    format!("{plan}\nby {} less {}\n", glue.time, glue.delay_ms)
+                });
+                inputs.chain([derived.operator.describe()]).collect()
+            }
         }
     }
 }
@@ -198,8 +268,7 @@ impl Glue {
         let with_row = rows::with_row(plan)?;
         let row = rows::row_column(with_row.schema())?;
         let exprs = visible.into_iter().chain([Expr::Column(row)]).collect();
-        let with_row =
-            LogicalPlan::Projection(Projection::try_new(exprs, Arc::new(with_row))?);
+        let with_row = LogicalPlan::Projection(Projection::try_new(exprs, Arc::new(with_row))?);
         let fields = plan.schema().fields().iter().filter(|field| field.name() != ROW).cloned();
         let schema = Arc::new(arrow::datatypes::Schema::new(fields.collect::<Vec<_>>()));
         Ok(Glue { from, plan: with_row, schema, time, delay_ms, is_ordered })

@@ -235,6 +235,11 @@ impl Slot {
         Slot { feed, batch: Mutex::new(None), properties }
     }
 
+    /// Schema of what it is to be filled with.
+    pub fn wanted(&self) -> SchemaRef {
+        Arc::clone(self.properties.eq_properties.schema())
+    }
+
     /// Fills the slot for the next run; `None`: no rows.
     pub fn fill(&self, batch: Option<RecordBatch>) {
         *self.batch.lock().unwrap_or_else(PoisonError::into_inner) = batch;

@@ -74,6 +74,7 @@ pub struct QueryPlan {
     /// Schema of its results.
     pub output: SchemaRef,
     key: ResultKey,
+    upper_stages: Vec<usize>,
     pub(crate) state: SessionState,
 }
 
@@ -99,6 +100,11 @@ impl QueryPlan {
     /// What tells its result rows apart.
     pub fn result_key(&self) -> &ResultKey {
         &self.key
+    }
+
+    /// The stages that the upper plan is over, rising.
+    pub fn upper_stages(&self) -> &[usize] {
+        &self.upper_stages
     }
 
     /// A runner of the upper plan.
@@ -213,6 +219,7 @@ fn plan_statement(
     let Split { mut stages, mut graph, shape, upper } = split::split(plan, options)?;
     let row_wise = split::is_row_wise(&upper);
     let sort_first = split::window_outputs(&upper);
+    let upper_stages = split::stages_above(&upper)?;
     let key = result_key::of(&upper, shape);
     check_output(&upper)?;
     let fingerprint = fingerprint(&stages, graph.as_ref(), shape, &upper, static_tables, query);
@@ -239,6 +246,7 @@ fn plan_statement(
         sort_first,
         output,
         key,
+        upper_stages,
         state: state.clone(),
     };
     for (_, ingested) in planned.ingested() {

@@ -50,7 +50,7 @@ pub(crate) fn split(plan: LogicalPlan, options: Options) -> Result<Split> {
     let upper = without_order(cut.rows_of_records(upper)?);
     let shape = shape_above(&upper)?;
     match shape {
-        Some(shape) => check_upper(&upper, shape, stages_above(&upper)?)?,
+        Some(shape) => check_upper(&upper, shape, stages_above(&upper)?.len())?,
         None => check_rows(&upper)?,
     }
     let aggregates: Option<Vec<Stage>> = cut.nodes.iter().map(of_log).collect();
@@ -64,17 +64,17 @@ pub(crate) fn split(plan: LogicalPlan, options: Options) -> Result<Split> {
 fn of_log(node: &Node) -> Option<Stage> {
     match &node.kind {
         NodeKind::Aggregate(stage) => Some(stage.clone()),
-        NodeKind::Rows(_) => None,
+        NodeKind::Rows(_) | NodeKind::Derived(_) => None,
     }
 }
 
-/// How many stages enter the upper plan.
-fn stages_above(upper: &LogicalPlan) -> Result<usize> {
+/// The stages that enter the upper plan, rising.
+pub(crate) fn stages_above(upper: &LogicalPlan) -> Result<Vec<usize>> {
     let mut stages = Vec::new();
     graph::leaves(upper, &mut |leaf| stages.push(leaf.stage))?;
     stages.sort_unstable();
     stages.dedup();
-    Ok(stages.len())
+    Ok(stages)
 }
 
 /// The windows that enter the upper plan; `None`: rows do.
@@ -196,7 +196,9 @@ impl Cut {
         let shape = shape_above(&input)?;
         let node = LogicalPlan::Window(Window::try_new(window.window_expr, Arc::new(input))?);
         match (&node, shape) {
-            (LogicalPlan::Window(window), Some(shape)) if over_in_windows(window, shape) => Ok(node),
+            (LogicalPlan::Window(window), Some(shape)) if over_in_windows(window, shape) => {
+                Ok(node)
+            }
             _ => Err(rows::refuse_node(&node).into_engine()),
         }
     }

@@ -113,7 +113,8 @@ impl RowStage {
         shipped.push(Field::new(POSITION, position, true));
         shipped.push(Field::new(RAW, DataType::Binary, true));
 
-        let schema: DFSchemaRef = Arc::new(DFSchema::new_with_metadata(fields, Default::default())?);
+        let schema: DFSchemaRef =
+            Arc::new(DFSchema::new_with_metadata(fields, Default::default())?);
         let closed = Arc::clone(schema.inner());
         let node = Arc::new(ClosedWindows {
             stage: number,
