@@ -19,7 +19,7 @@ use tidemill_model::{Keep, WindowShape};
 
 use crate::error::Refusal;
 use crate::functions::TIME_FUNCTIONS;
-use crate::graph::{self, Graph, Node, NodeKind};
+use crate::graph::{self, Derived, Graph, Node, NodeKind};
 use crate::leaf::{ClosedWindows, ROW};
 use crate::lineage::{any_node, any_part, leaf_name, origin, origin_of_index, plain};
 use crate::rows::{self, Scanned};
@@ -247,6 +247,23 @@ impl Cut {
             .map(|input| self.rows_of_records(input.clone()))
             .collect::<Result<Vec<_>>>()?;
         rebuilt(plan, children)
+    }
+
+    /// Adds a stage that other stages feed, and answers its leaf. `schema` is what it hands over,
+    /// `times` which of its columns are times, `ordered_by` the one by which its rows rise.
+    fn derived(
+        &mut self,
+        derived: Derived,
+        schema: DFSchemaRef,
+        times: Vec<Option<i64>>,
+        ordered_by: Option<usize>,
+    ) -> LogicalPlan {
+        let stage = self.nodes.len();
+        let output = (0..schema.fields().len()).map(OutputColumn::Value).collect();
+        let handed = Arc::clone(schema.inner());
+        self.nodes.push(Node { kind: NodeKind::Derived(derived), output: handed });
+        let node = ClosedWindows { stage, schema, output, shape: None, times, ordered_by };
+        LogicalPlan::Extension(Extension { node: Arc::new(node) })
     }
 
     fn aggregate(&mut self, aggregate: Aggregate) -> Result<LogicalPlan> {
