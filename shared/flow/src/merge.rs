@@ -17,6 +17,7 @@ mod late;
 mod operator;
 mod ordered;
 mod results;
+mod rows_windows;
 mod sessions;
 mod windows;
 
