@@ -15,9 +15,7 @@
 //!
 //! Not here: single stages (`ordered`, `windows`, `sessions`, the operators).
 
-use arrow::array::{
-    AsArray, RecordBatch, StringArray, TimestampMillisecondArray, UInt32Array,
-};
+use arrow::array::{AsArray, RecordBatch, StringArray, TimestampMillisecondArray, UInt32Array};
 use arrow::compute::{cast, concat_batches, take_record_batch};
 use arrow::datatypes::{Int64Type, SchemaRef, UInt32Type};
 use datafusion::common::{Result, internal_err};
@@ -32,6 +30,8 @@ use tidemill_plan::{
 use super::late::{Ledger, RowLedger, Source};
 use super::operator::{Operator, Rows};
 use super::ordered::{Ordered, times};
+use super::over::Over;
+use super::over::last::Last;
 use super::results::{Upper, sorted};
 use super::sessions::OpenSessions;
 use super::windows::OpenSlices;
@@ -516,7 +516,10 @@ fn open(plan: &QueryPlan, node: &Node) -> Result<OpenNode> {
 
 /// An operator without state.
 fn start(operator: &OperatorPlan) -> Result<Box<dyn Operator>> {
-    match *operator {}
+    Ok(match operator {
+        OperatorPlan::Over(stage) => Box::new(Over::new(stage)?),
+        OperatorPlan::Last(stage) => Box::new(Last::new(stage)),
+    })
 }
 
 /// The columns by which closed sessions are handed over first: end, then start.

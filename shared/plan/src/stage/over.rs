@@ -21,6 +21,7 @@
 //! Not here: which part of a query it is (`split`), evaluating it (`flow::merge::over`).
 
 mod call;
+mod reduced;
 
 use std::sync::Arc;
 
@@ -30,22 +31,23 @@ use datafusion::common::{DFSchema, Result, ScalarValue, internal_err};
 use datafusion::execution::context::ExecutionProps;
 use datafusion::logical_expr::expr::{Sort, WindowFunction};
 use datafusion::logical_expr::physical_planning_context::PhysicalPlanningContext;
-use datafusion::logical_expr::{Expr, Volatility, Window};
+use datafusion::logical_expr::{Expr, LogicalPlan, Volatility, Window};
 use datafusion::physical_expr::aggregate::AggregateFunctionExpr;
 use datafusion::physical_expr::{PhysicalExpr, create_physical_expr};
 use tidemill_model::Keep;
 
+pub(crate) use self::reduced::{is_by_time, reduced};
 use crate::error::Refusal;
 use crate::lineage::plain;
 use crate::rows;
 
 /// Kept column: event time of the row, or of the key's last row; milliseconds.
-pub const TIME: &str = "__time";
+pub(crate) const TIME: &str = "__time";
 /// Kept column: event time of the first row since which the key was never silent for longer than
 /// `keep`.
-pub const RUN: &str = "__run";
+pub(crate) const RUN: &str = "__run";
 /// Kept column: whether the row itself still waits for rows behind it.
-pub const WAITS: &str = "__waits";
+pub(crate) const WAITS: &str = "__waits";
 
 /// OVER windows of one PARTITION BY.
 #[derive(Debug, Clone)]
@@ -76,6 +78,8 @@ pub struct OverStage {
     pub delay_ms: Option<i64>,
     /// Whether rows are handed on in the order of their event time.
     pub is_ordered: bool,
+    /// The node as the query has it, for `explain` and fingerprints.
+    pub display: String,
 }
 
 /// One function of an OVER window.
@@ -254,6 +258,7 @@ impl OverStage {
             output: Arc::clone(window.schema.inner()),
             delay_ms: Some(0),
             is_ordered: true,
+            display: displayed(window),
         };
         stage.lay_out()?;
         Ok(stage)
@@ -346,6 +351,8 @@ pub struct LastStage {
     pub kept: SchemaRef,
     /// The input's columns, then the row number, which is 1.
     pub output: SchemaRef,
+    /// The node as the query has it, for `explain` and fingerprints.
+    pub display: String,
 }
 
 impl LastStage {
@@ -398,8 +405,13 @@ impl LastStage {
             keep_ms,
             kept: Arc::new(Schema::new(kept)),
             output: Arc::clone(window.schema.inner()),
+            display: displayed(window),
         }))
     }
+}
+
+fn displayed(window: &Window) -> String {
+    LogicalPlan::Window(window.clone()).display().to_string()
 }
 
 fn without_metadata(schema: &Schema) -> Schema {
@@ -496,6 +508,3 @@ impl<'a> Compiler<'a> {
         create_physical_expr(plain(expr), self.input, &self.props, &self.context)
     }
 }
-
-#[cfg(test)]
-mod tests;

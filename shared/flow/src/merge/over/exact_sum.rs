@@ -27,14 +27,7 @@ pub(super) struct ExactSum {
 
 impl ExactSum {
     pub(super) fn new() -> ExactSum {
-        ExactSum {
-            digits: [0; DIGITS],
-            used: DIGITS..0,
-            additions: 0,
-            nans: 0,
-            plus: 0,
-            minus: 0,
-        }
+        ExactSum { digits: [0; DIGITS], used: DIGITS..0, additions: 0, nans: 0, plus: 0, minus: 0 }
     }
 
     pub(super) fn clear(&mut self) {
@@ -166,7 +159,9 @@ mod tests {
     fn doubles(seed: u64, exponents: std::ops::Range<u64>, count: usize) -> Vec<f64> {
         let mut state = seed;
         let mut next = move || {
-            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            state = state
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1_442_695_040_888_963_407);
             state >> 11
         };
         let width = exponents.end - exponents.start;

@@ -28,7 +28,7 @@ use tidemill_plan::{Method, OverCall, OverFunction, Sight};
 
 use super::exact_sum::ExactSum;
 use super::extremes::{before, ordered};
-use super::running::{averages, sum_type};
+use super::running::averages;
 
 /// Rows of some keys, key by key.
 pub(super) struct Layout {
@@ -126,9 +126,8 @@ impl Layout {
                 Sight::Range { to, .. } => time.saturating_add(to.max(0)),
                 Sight::Rows { to, .. } => match place.saturating_add(to.max(0) as usize) {
                     last if last < span.all.end => self.times[last],
-                    _ => keep_ms.map_or(i64::MAX, |keep| {
-                        self.times[span.all.end - 1].saturating_add(keep)
-                    }),
+                    _ => keep_ms
+                        .map_or(i64::MAX, |keep| self.times[span.all.end - 1].saturating_add(keep)),
                 },
                 Sight::Running { .. } => time,
             };
@@ -313,7 +312,8 @@ pub(super) fn evaluate(
                         values(held.end..stretch.end.max(held.end)).for_each(|it| sum.add(it));
                         values(held.start..stretch.start).for_each(|it| sum.remove(it));
                         held = stretch.clone();
-                        (totals[row], rows[row]) = (sum.value(), counted.in_stretch(&stretch).into());
+                        (totals[row], rows[row]) =
+                            (sum.value(), counted.in_stretch(&stretch).into());
                         Ok(())
                     })?;
                     let valid = NullBuffer::from_iter(rows.iter().map(|rows| *rows > 0));

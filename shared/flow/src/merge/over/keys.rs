@@ -80,10 +80,8 @@ impl Keys {
         self.run.resize(before + firsts.len(), i64::MIN);
         if !firsts.is_empty() {
             let firsts = UInt32Array::from(firsts);
-            let new = keys
-                .iter()
-                .map(|key| take(key, &firsts, None))
-                .collect::<Result<Vec<_>, _>>()?;
+            let new =
+                keys.iter().map(|key| take(key, &firsts, None)).collect::<Result<Vec<_>, _>>()?;
             self.bytes += new.iter().map(|it| it.get_array_memory_size() as u64).sum::<u64>();
             self.values.push(new);
         }
@@ -108,9 +106,8 @@ impl Keys {
         for (key, time) in marks.keys.iter().zip(times) {
             let key = *key as usize;
             let first = key >= known && !std::mem::replace(&mut seen[key - known], true);
-            let silent = self.keep_ms.is_some_and(|keep| {
-                time.saturating_sub(self.last[key]) > keep
-            });
+            let silent =
+                self.keep_ms.is_some_and(|keep| time.saturating_sub(self.last[key]) > keep);
             let fresh = first || silent;
             if fresh {
                 self.run[key] = *time;
@@ -136,7 +133,9 @@ impl Keys {
                 let pieces: Vec<_> =
                     self.values.iter().map(|piece| piece[column].as_ref()).collect();
                 if pieces.is_empty() {
-                    return Ok(arrow::array::new_empty_array(self.schema.field(column).data_type()));
+                    return Ok(arrow::array::new_empty_array(
+                        self.schema.field(column).data_type(),
+                    ));
                 }
                 Ok(filter(&concat(&pieces)?, wanted)?)
             })

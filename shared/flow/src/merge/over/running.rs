@@ -41,14 +41,22 @@ pub(super) struct Came<'a> {
 /// The states of one function, by key.
 pub(super) enum Running {
     /// ROW_NUMBER, RANK, DENSE_RANK.
-    Counter { rows: Vec<u64>, rank: Vec<u64> },
-    Count { rows: Vec<u64> },
+    Counter {
+        rows: Vec<u64>,
+        rank: Vec<u64>,
+    },
+    Count {
+        rows: Vec<u64>,
+    },
     Signed(Sums<Int64Type>),
     Unsigned(Sums<UInt64Type>),
     Float(Sums<Float64Type>),
     Decimal(Sums<Decimal128Type>),
     /// A value that one of the rows had; null when none has been chosen.
-    Carried { rows: Vec<u64>, values: ArrayRef },
+    Carried {
+        rows: Vec<u64>,
+        values: ArrayRef,
+    },
     /// The engine's states; none before the first row.
     Engine(Vec<Option<Vec<ScalarValue>>>),
 }
@@ -114,9 +122,7 @@ impl Running {
                 }
                 (Method::Engine, _) => Running::Engine(Vec::new()),
                 (Method::Sum | Method::Average, DataType::Int64) => Running::Signed(Sums::new()),
-                (Method::Sum | Method::Average, DataType::UInt64) => {
-                    Running::Unsigned(Sums::new())
-                }
+                (Method::Sum | Method::Average, DataType::UInt64) => Running::Unsigned(Sums::new()),
                 (Method::Sum | Method::Average, DataType::Float64) => Running::Float(Sums::new()),
                 (Method::Sum | Method::Average, DataType::Decimal128(_, _)) => {
                     Running::Decimal(Sums::new())
@@ -417,8 +423,11 @@ where
         let Summed { values, rows, .. } = summed;
         let valid = NullBuffer::from_iter(rows.iter().map(|rows| *rows > 0));
         let sums: ArrayRef = Arc::new(
-            PrimitiveArray::<T>::new(values.into(), Some(valid))
-                .with_data_type(sum_type(expr, argument.data_type(), *method)),
+            PrimitiveArray::<T>::new(values.into(), Some(valid)).with_data_type(sum_type(
+                expr,
+                argument.data_type(),
+                *method,
+            )),
         );
         match method {
             Method::Average => Ok(averages(&sums, &rows)),
@@ -443,11 +452,7 @@ where
 }
 
 /// Type of a sum's values: the aggregate's own; an average's sums are of its argument's.
-pub(super) fn sum_type(
-    expr: &AggregateFunctionExpr,
-    argument: &DataType,
-    method: Method,
-) -> DataType {
+fn sum_type(expr: &AggregateFunctionExpr, argument: &DataType, method: Method) -> DataType {
     match method {
         Method::Average => argument.clone(),
         _ => expr.field().data_type().clone(),
@@ -576,7 +581,8 @@ impl<C: Fn(usize) -> bool> Engine<'_, C> {
         if self.accumulators[key].is_none() {
             let mut accumulator = self.expr.create_accumulator()?;
             if let Some(states) = &self.states[key] {
-                let states = states.iter().map(ScalarValue::to_array).collect::<Result<Vec<_>>>()?;
+                let states =
+                    states.iter().map(ScalarValue::to_array).collect::<Result<Vec<_>>>()?;
                 accumulator.merge_batch(&states)?;
             }
             self.accumulators[key] = Some(accumulator);

@@ -76,9 +76,7 @@ pub(super) fn read(
             };
             (sight_of(&params.window_frame, &name)?, what)
         }
-        (_, "row_number") => {
-            (Sight::Running { peers: false }, What::Known(OverCall::RowNumber))
-        }
+        (_, "row_number") => (Sight::Running { peers: false }, What::Known(OverCall::RowNumber)),
         (_, "rank") => (Sight::Running { peers: false }, What::Known(OverCall::Rank)),
         (_, "dense_rank") => (Sight::Running { peers: false }, What::Known(OverCall::DenseRank)),
         (_, "lag" | "lead") => {
@@ -265,11 +263,39 @@ fn method_of(name: &str, distinct: bool, arguments: usize, first: Option<&DataTy
 /// Aggregates of the engine whose state does not grow with the number of rows.
 fn has_small_state(name: &str) -> bool {
     const SMALL: [&str; 33] = [
-        "count", "sum", "avg", "mean", "min", "max", "var", "var_pop", "var_samp", "stddev",
-        "stddev_pop", "stddev_samp", "covar_pop", "covar_samp", "corr", "regr_slope",
-        "regr_intercept", "regr_count", "regr_r2", "regr_avgx", "regr_avgy", "regr_sxx", "regr_syy",
-        "regr_sxy", "bool_and", "bool_or", "bit_and", "bit_or", "bit_xor", "approx_distinct",
-        "approx_median", "approx_percentile_cont", "approx_percentile_cont_with_weight",
+        "count",
+        "sum",
+        "avg",
+        "mean",
+        "min",
+        "max",
+        "var",
+        "var_pop",
+        "var_samp",
+        "stddev",
+        "stddev_pop",
+        "stddev_samp",
+        "covar_pop",
+        "covar_samp",
+        "corr",
+        "regr_slope",
+        "regr_intercept",
+        "regr_count",
+        "regr_r2",
+        "regr_avgx",
+        "regr_avgy",
+        "regr_sxx",
+        "regr_syy",
+        "regr_sxy",
+        "bool_and",
+        "bool_or",
+        "bit_and",
+        "bit_or",
+        "bit_xor",
+        "approx_distinct",
+        "approx_median",
+        "approx_percentile_cont",
+        "approx_percentile_cont_with_weight",
     ];
     SMALL.contains(&name)
 }
@@ -308,7 +334,11 @@ fn try_out(
     tried().map_err(|error| {
         Refusal::new(
             "plan::over::no_state",
-            format!("{}() OVER cannot run as a stream: {}", expr.fun().name(), engine_message(&error)),
+            format!(
+                "{}() OVER cannot run as a stream: {}",
+                expr.fun().name(),
+                engine_message(&error)
+            ),
         )
         .help("use another aggregate")
         .into_engine()
@@ -415,7 +445,10 @@ fn literal(expr: &Expr, compiler: &Compiler<'_>, name: &str) -> Result<ScalarVal
     if any_part(expr, |part| matches!(part, Expr::Column(_))) {
         return Err(Refusal::new(
             "plan::over::argument",
-            format!("{}() takes a number or a value here, not a column: {expr}", name.to_uppercase()),
+            format!(
+                "{}() takes a number or a value here, not a column: {expr}",
+                name.to_uppercase()
+            ),
         )
         .help("write it out, as in LAG(price, 2, 0)")
         .into_engine());
