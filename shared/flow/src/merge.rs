@@ -16,6 +16,7 @@ mod graph;
 mod late;
 mod operator;
 mod ordered;
+mod over;
 mod results;
 mod rows_windows;
 mod sessions;

@@ -24,6 +24,7 @@ use crate::lineage::{leaf_name, origin_of_index};
 use crate::rows;
 use crate::split::is_closed;
 use crate::stage::Stage;
+use crate::stage::over::{LastStage, OverStage};
 use crate::stage::rows::RowStage;
 
 /// The stages of a query of rows.
@@ -76,17 +77,36 @@ pub struct Derived {
 
 /// What a stage does with rows.
 #[derive(Debug, Clone)]
-pub enum OperatorPlan {}
+pub enum OperatorPlan {
+    /// OVER windows.
+    Over(Box<OverStage>),
+    /// Deduplication that keeps the last row of each key.
+    Last(Box<LastStage>),
+}
 
 impl OperatorPlan {
     /// Schemas of its state, one for each part.
     pub fn state(&self) -> Vec<SchemaRef> {
-        match *self {}
+        match self {
+            OperatorPlan::Over(stage) => stage.parts(),
+            OperatorPlan::Last(stage) => vec![Arc::clone(&stage.kept)],
+        }
     }
 
     /// Everything that gives its stored state its meaning.
     fn describe(&self) -> String {
-        match *self {}
+        match self {
+            OperatorPlan::Over(stage) => format!(
+                "{}\nkeep {:?}\n{:?}\n{:?}\n",
+                stage.display,
+                stage.keep_ms,
+                stage.parts(),
+                stage.output
+            ),
+            OperatorPlan::Last(stage) => {
+                format!("last of {}\nkeep {:?}\n{:?}\n", stage.display, stage.keep_ms, stage.kept)
+            }
+        }
     }
 }
 

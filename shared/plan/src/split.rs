@@ -11,7 +11,7 @@
 use std::sync::Arc;
 
 use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
-use datafusion::common::{Column, DFSchemaRef, Result};
+use datafusion::common::{Column, DFSchemaRef, Result, internal_err};
 use datafusion::logical_expr::{
     Aggregate, Distinct, Expr, Extension, Join, JoinType, LogicalPlan, UserDefinedLogicalNodeCore,
     Volatility, Window,
@@ -21,10 +21,11 @@ use tidemill_model::{Keep, WindowShape};
 use crate::assigned::{Assigned, assigned};
 use crate::error::Refusal;
 use crate::functions::TIME_FUNCTIONS;
-use crate::graph::{self, AggregateRows, Derived, Glue, Graph, Node, NodeKind};
+use crate::graph::{self, AggregateRows, Derived, Glue, Graph, Node, NodeKind, OperatorPlan};
 use crate::leaf::{ClosedWindows, ROW};
 use crate::lineage::{any_node, any_part, leaf_name, origin, origin_of_index, plain};
 use crate::rows::{self, Scanned};
+use crate::stage::over::{self, LastStage, OverStage};
 use crate::stage::rows::RowStage;
 use crate::stage::{OutputColumn, Stage, window_column};
 
@@ -47,7 +48,8 @@ pub(crate) fn split(plan: LogicalPlan, options: Options) -> Result<Split> {
             .help("read a stream through a window function: FROM TUMBLE(stream, event_time, INTERVAL '1' MINUTE)")
             .into_engine());
     }
-    let mut cut = Cut { nodes: Vec::new(), aggregates: Vec::new(), options };
+    let reduced = over::reduced(&plan)?;
+    let mut cut = Cut { nodes: Vec::new(), aggregates: Vec::new(), options, reduced };
     let upper = cut.node(plan)?;
     let upper = without_order(cut.rows_of_records(upper)?);
     if any_node(&upper, |node| assigned(node).is_some()) {
@@ -146,6 +148,8 @@ struct Cut {
     /// stream are equal whatever their windows.
     aggregates: Vec<(Aggregate, Vec<Scanned>, LogicalPlan)>,
     options: Options,
+    /// Window nodes of which only the first rows are kept.
+    reduced: Vec<Window>,
 }
 
 impl Cut {
@@ -215,6 +219,7 @@ impl Cut {
 
     /// OVER: within windows it belongs to the upper plan, else it is a stage.
     fn window(&mut self, window: Window) -> Result<LogicalPlan> {
+        let is_reduced = self.reduced.contains(&window);
         let input = self.node(window.input.as_ref().clone())?;
         let input = self.rows_of_records(input)?;
         let shape = shape_above(&input)?;
@@ -223,8 +228,51 @@ impl Cut {
             (LogicalPlan::Window(window), Some(shape)) if over_in_windows(window, shape) => {
                 Ok(node)
             }
-            _ => Err(rows::refuse_node(&node).into_engine()),
+            (LogicalPlan::Window(window), shape) => self.over(window, shape, is_reduced),
+            _ => internal_err!("a window node has become another"),
         }
+    }
+
+    /// OVER as a stage of its own.
+    fn over(
+        &mut self,
+        window: &Window,
+        shape: Option<WindowShape>,
+        is_reduced: bool,
+    ) -> Result<LogicalPlan> {
+        let input = window.input.as_ref();
+        let keep = self.options.keep;
+        let delays: Vec<Option<i64>> =
+            graph::times(input).into_iter().map(|time| time.map(|time| time.delay_ms)).collect();
+        if shape.is_some() && !over::is_by_time(window, &delays)? {
+            return Err(Refusal::new("plan::mixes_windows", OVER_MIXES)
+                .help(OVER_MIXES_HELP)
+                .into_engine());
+        }
+        let last = match is_reduced {
+            true => LastStage::new(window, input.schema(), &delays, keep)?,
+            false => None,
+        };
+        let (time, delay_ms, is_ordered, operator) = match last {
+            Some(stage) => (stage.time, stage.keep_ms, true, OperatorPlan::Last(Box::new(stage))),
+            None => {
+                let stage = OverStage::new(window, input.schema(), &delays, keep)?;
+                let (delay_ms, is_ordered) = (stage.delay_ms, stage.is_ordered);
+                (stage.time, delay_ms, is_ordered, OperatorPlan::Over(Box::new(stage)))
+            }
+        };
+        let glue = Glue::new(input, time)?;
+        // Beside the time by which they wait, rows keep only times that did not have to wait before.
+        let waited = |(index, delay): (usize, &Option<i64>)| {
+            let delay = (*delay).filter(|_| index == time || glue.is_ordered);
+            delay.zip(delay_ms).map(|(before, here)| before.saturating_add(here))
+        };
+        let columns = window.schema.fields().len();
+        let mut times: Vec<Option<i64>> = delays.iter().enumerate().map(waited).collect();
+        times.resize(columns, None);
+        let derived = Derived { inputs: vec![glue], operator };
+        let ordered_by = is_ordered.then_some(time);
+        Ok(self.derived(derived, Arc::clone(&window.schema), times, ordered_by))
     }
 
     /// A join of two streams: within windows it belongs to the upper plan, else it is a stage.
@@ -444,6 +492,10 @@ fn rebuilt(plan: LogicalPlan, children: Vec<LogicalPlan>) -> Result<LogicalPlan>
 }
 
 /// Whether every OVER of a node keeps windows apart.
+const OVER_MIXES: &str = "OVER on closed windows mixes windows: it would never end";
+const OVER_MIXES_HELP: &str =
+    "add window_start, window_end to its PARTITION BY, or write ORDER BY window_end";
+
 fn over_in_windows(window: &Window, shape: WindowShape) -> bool {
     window.window_expr.iter().all(|expr| match plain(expr) {
         Expr::WindowFunction(call) => {
@@ -658,8 +710,8 @@ fn check_upper(plan: &LogicalPlan, shape: WindowShape, stages: usize) -> Result<
                     _ => true,
                 });
                 mixes.then_some((
-                    "OVER on closed windows mixes windows: it would never end",
-                    "add window_start, window_end to its PARTITION BY",
+                    OVER_MIXES,
+                    OVER_MIXES_HELP,
                 ))
             }
             LogicalPlan::Join(join) if closes(&join.left) && closes(&join.right) => {

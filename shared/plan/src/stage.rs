@@ -17,6 +17,7 @@
 //!
 //! Not here: which part of a query becomes a stage (`split`), running it (`flow`).
 
+pub(crate) mod over;
 pub(crate) mod rows;
 
 use std::sync::Arc;

@@ -30,6 +30,8 @@ use tidemill_plan::{
 use super::late::{Ledger, RowLedger, Source};
 use super::operator::{Operator, Rows};
 use super::ordered::{Ordered, times};
+use super::over::Over;
+use super::over::last::Last;
 use super::results::{Upper, sorted};
 use super::rows_windows::RowsWindows;
 use super::sessions::OpenSessions;
@@ -586,7 +588,10 @@ fn open(plan: &QueryPlan, node: &Node) -> Result<OpenNode> {
 
 /// An operator without state.
 fn start(operator: &OperatorPlan) -> Result<Box<dyn Operator>> {
-    match *operator {}
+    Ok(match operator {
+        OperatorPlan::Over(stage) => Box::new(Over::new(stage)?),
+        OperatorPlan::Last(stage) => Box::new(Last::new(stage)),
+    })
 }
 
 /// The columns by which closed sessions are handed over first: end, then start.
