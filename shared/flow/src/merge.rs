@@ -12,6 +12,7 @@
 //!
 //! Not here: which segments are merged when, and the watermark (`advance`, `time`).
 
+mod count;
 mod graph;
 mod late;
 mod operator;

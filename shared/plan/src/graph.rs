@@ -24,6 +24,7 @@ use crate::lineage::origin_of_index;
 use crate::rows;
 use crate::split::is_closed;
 use crate::stage::Stage;
+use crate::stage::count::CountStage;
 use crate::stage::over::{LastStage, OverStage};
 use crate::stage::rows::RowStage;
 
@@ -82,6 +83,8 @@ pub enum OperatorPlan {
     Over(Box<OverStage>),
     /// Deduplication that keeps the last row of each key.
     Last(Box<LastStage>),
+    /// An aggregate over count windows.
+    Count(Box<CountStage>),
 }
 
 impl OperatorPlan {
@@ -90,6 +93,7 @@ impl OperatorPlan {
         match self {
             OperatorPlan::Over(stage) => stage.parts(),
             OperatorPlan::Last(stage) => vec![Arc::clone(&stage.kept)],
+            OperatorPlan::Count(stage) => stage.parts(),
         }
     }
 
@@ -107,6 +111,14 @@ impl OperatorPlan {
                 stage.keep_ms,
                 stage.parts(),
                 stage.output
+            ),
+            OperatorPlan::Count(count) => format!(
+                "{}{:?} {:?} keep {:?}\n{:?}\n",
+                describe_aggregate(&count.stage),
+                count.shape,
+                count.incomplete,
+                count.keep_ms,
+                count.keys
             ),
             OperatorPlan::Last(stage) => {
                 format!("last of {}\nkeep {:?}\n{:?}\n", stage.display, stage.keep_ms, stage.kept)

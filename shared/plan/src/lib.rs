@@ -48,6 +48,7 @@ pub use query::{LOG_CONTENT, PipelinePlan, QueryPlan, plan, plan_with, shows_con
 pub use result_key::{Edge, ResultKey};
 pub use run::Runner;
 pub use schema::{ARRIVAL_TIME, arrow_type, stream_schema};
+pub use stage::count::{CountShape, CountStage};
 pub use stage::over::{LastStage, Method, OverCall, OverFunction, OverStage, Sight};
 pub use stage::rows::{LOG, RowStage};
 pub use stage::{

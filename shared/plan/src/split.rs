@@ -17,6 +17,7 @@ use datafusion::logical_expr::{
     Volatility, Window,
 };
 use tidemill_model::{Keep, WindowShape};
+use tidemill_pipeline::Incomplete;
 
 use crate::assigned::{Assigned, assigned};
 use crate::error::Refusal;
@@ -25,6 +26,7 @@ use crate::graph::{self, AggregateRows, Derived, Glue, Graph, Node, NodeKind, Op
 use crate::leaf::{ClosedWindows, ROW};
 use crate::lineage::{any_node, any_part, leaf_name, origin, origin_of_index, plain};
 use crate::rows::{self, Scanned};
+use crate::stage::count::{CountShape, CountStage};
 use crate::stage::over::{self, LastStage, OverStage};
 use crate::stage::rows::RowStage;
 use crate::stage::{OutputColumn, Stage, window_column};
@@ -140,6 +142,8 @@ pub(crate) struct Options {
     pub(crate) grace_ms: i64,
     /// How long what would grow for ever is kept.
     pub(crate) keep: Keep,
+    /// What becomes of count windows that never get all their rows.
+    pub(crate) incomplete: Incomplete,
 }
 
 struct Cut {
@@ -309,10 +313,15 @@ impl Cut {
             return Ok(plan);
         }
         if rows::is_of_records(&plan) {
-            let (stage, leaf) = RowStage::new(&plan, self.nodes.len(), self.options.grace_ms)?;
-            let output = Arc::clone(&stage.closed);
-            self.nodes.push(Node { kind: NodeKind::Rows(stage), output });
-            return Ok(leaf);
+            if rows::scans(&plan)?.iter().any(|scan| scan.count.is_some()) {
+                return Err(Refusal::new(
+                    "plan::count::no_aggregate",
+                    "count windows without an aggregate cannot run: rows are counted per GROUP BY key",
+                )
+                .help("add GROUP BY …, window_start, window_end; or number rows with ROW_NUMBER() OVER (PARTITION BY … ORDER BY …)")
+                .into_engine());
+            }
+            return self.single_events(&plan);
         }
         let children = plan
             .inputs()
@@ -320,6 +329,14 @@ impl Cut {
             .map(|input| self.rows_of_records(input.clone()))
             .collect::<Result<Vec<_>>>()?;
         rebuilt(plan, children)
+    }
+
+    /// Adds a stage of single events.
+    fn single_events(&mut self, plan: &LogicalPlan) -> Result<LogicalPlan> {
+        let (stage, leaf) = RowStage::new(plan, self.nodes.len(), self.options.grace_ms)?;
+        let output = Arc::clone(&stage.closed);
+        self.nodes.push(Node { kind: NodeKind::Rows(stage), output });
+        Ok(leaf)
     }
 
     /// Adds a stage that other stages feed, and answers its leaf. `schema` is what it hands over,
@@ -337,6 +354,19 @@ impl Cut {
         self.nodes.push(Node { kind: NodeKind::Derived(derived), output: handed });
         let node = ClosedWindows { stage, schema, output, shape: None, times, ordered_by };
         LogicalPlan::Extension(Extension { node: Arc::new(node) })
+    }
+
+    /// An aggregate over count windows: rows are shipped, and counted in advance.
+    fn count(&mut self, aggregate: &Aggregate, shape: CountShape) -> Result<LogicalPlan> {
+        check_aggregate_expressions(aggregate)?;
+        let options = (self.options.keep, self.options.incomplete);
+        let (stage, plan) = CountStage::new(aggregate, shape, options)?;
+        let leaf = self.single_events(&plan)?;
+        let glue = Glue::new(&leaf, stage.input.fields().len() - 1)?;
+        let (times, ordered_by) = stage.times(glue.delay_ms);
+        let operator = OperatorPlan::Count(Box::new(stage));
+        let derived = Derived { inputs: vec![glue], operator };
+        Ok(self.derived(derived, Arc::clone(&aggregate.schema), times, ordered_by))
     }
 
     /// Cuts off an aggregate over windows of what another stage hands over.
@@ -387,6 +417,17 @@ impl Cut {
 
     fn aggregate(&mut self, aggregate: Aggregate) -> Result<LogicalPlan> {
         let scans = rows::scans(&aggregate.input)?;
+        if let Some(count) = scans.iter().find_map(|scan| scan.count) {
+            if scans.iter().any(|scan| scan.count != Some(count)) {
+                return Err(Refusal::new(
+                    "plan::several_windows",
+                    "the streams under one aggregate have different windows",
+                )
+                .help("use the same window function with the same sizes on each of them")
+                .into_engine());
+            }
+            return self.count(&aggregate, count);
+        }
         let known = self.aggregates.iter().find(|(it, of, _)| *it == aggregate && *of == scans);
         if let Some((_, _, leaf)) = known {
             return Ok(leaf.clone());

@@ -27,6 +27,7 @@ use tidemill_plan::{
     QueryPlan, ROW, RowStage, Runner, Stage, part_number,
 };
 
+use super::count::Count;
 use super::late::{Ledger, RowLedger, Source};
 use super::operator::{Operator, Rows};
 use super::ordered::{Ordered, times};
@@ -591,6 +592,7 @@ fn start(operator: &OperatorPlan) -> Result<Box<dyn Operator>> {
     Ok(match operator {
         OperatorPlan::Over(stage) => Box::new(Over::new(stage)?),
         OperatorPlan::Last(stage) => Box::new(Last::new(stage)),
+        OperatorPlan::Count(stage) => Box::new(Count::new(stage)?),
     })
 }
 
