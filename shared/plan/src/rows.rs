@@ -6,7 +6,9 @@ use std::sync::Arc;
 use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion::common::{Column, DFSchema, JoinType, Result, internal_err};
 use datafusion::datasource::source_as_provider;
-use datafusion::logical_expr::{Expr, LogicalPlan, Projection, TableScan, Union, Volatility};
+use datafusion::logical_expr::{
+    Expr, LogicalPlan, Projection, TableScan, TableScanBuilder, Union, Volatility,
+};
 
 use crate::error::Refusal;
 use crate::functions::TIME_FUNCTIONS;
