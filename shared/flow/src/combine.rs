@@ -172,7 +172,7 @@ impl QueryCombiner {
             several => concat_batches(&several[0].schema(), several)?,
         };
         let rows = row_numbers(&lower)?.clone();
-        let placed = Placed::new(&query.shape, query.grace_ms, decoded, &rows, seen);
+        let placed = Placed::new(&query.shape, query.takes_ms(), decoded, &rows, seen);
         let mut parts = Vec::new();
         if !placed.together.is_empty() {
             let chosen = choose(&lower, &placed.together)?;
@@ -185,7 +185,7 @@ impl QueryCombiner {
         if !placed.alone.is_empty() {
             let chosen = choose(&lower, &placed.alone)?;
             let rows = with_order(stage, log, decoded, chosen)?;
-            let keep_raw = query.late == Late::DeadLetter;
+            let keep_raw = query.late != Late::Drop;
             parts.push(shipped::rows(stage, decoded, &placed, &rows, keep_raw)?);
         }
         match parts.as_slice() {

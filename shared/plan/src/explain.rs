@@ -17,6 +17,18 @@ pub fn explain(query: &QueryPlan) -> String {
         "  a window closes when the watermark reaches its end{}",
         if query.grace_ms == 0 { String::new() } else { format!(" + {}", ms(query.grace_ms)) }
     );
+    if query.allowed_lateness_ms > 0 {
+        let allowed = ms(query.allowed_lateness_ms);
+        let _ = writeln!(text, "  rows that come up to {allowed} later change its result");
+    }
+    if let Some(revisions) = &query.revisions {
+        if revisions.updates {
+            let _ = writeln!(text, "  every tick emits the windows that it changed");
+        }
+        if revisions.when.is_some() {
+            let _ = writeln!(text, "  rows are emitted early, once, when `emit_when` holds");
+        }
+    }
     let _ = writeln!(text, "\n  in ingest, per batch of one shard");
     for (index, stage) in query.stages.iter().enumerate() {
         let _ = writeln!(text, "    stage {index}: partial {}", stage.display);

@@ -24,6 +24,7 @@ mod leaf;
 mod lineage;
 mod query;
 mod result_key;
+mod revisions;
 mod rows;
 mod run;
 mod schema;
@@ -41,6 +42,7 @@ pub use functions::CheckpointTime;
 pub use leaf::{Feed, ORDER, ROW, Slot, WINDOW_END, WINDOW_START};
 pub use query::{LOG_CONTENT, PipelinePlan, QueryPlan, plan, plan_with, shows_content};
 pub use result_key::{Edge, ResultKey};
+pub use revisions::{Condition, OP, REVISION, Revisions, TIMING, Timing};
 pub use run::Runner;
 pub use schema::{ARRIVAL_TIME, arrow_type, stream_schema};
 pub use stage::{

@@ -11,7 +11,7 @@ use datafusion::logical_expr::LogicalPlan;
 use datafusion::sql::parser::Statement;
 use tidemill_model::limits::{PLAN_STACK_BYTES, STATE_BYTES_MAX};
 use tidemill_model::{Fingerprint, WindowShape};
-use tidemill_pipeline::{Late, Pipeline, PipelineError, Query, Stream};
+use tidemill_pipeline::{EmitMode, Late, Pipeline, PipelineError, Query, Stream};
 use xxhash_rust::xxh3::xxh3_128;
 
 use crate::engine::{self, Functions};
@@ -19,6 +19,7 @@ use crate::error::{PlanErrors, Refusal};
 use crate::functions::CheckpointTime;
 use crate::lineage::any_node;
 use crate::result_key::{self, ResultKey};
+use crate::revisions::{self, Revisions};
 use crate::run::Runner;
 use crate::schema::stream_schema;
 use crate::split::{self, Split};
@@ -61,6 +62,10 @@ pub struct QueryPlan {
     pub grace_ms: i64,
     /// What becomes of late rows.
     pub late: Late,
+    /// How long after it has closed a window takes rows, milliseconds.
+    pub allowed_lateness_ms: i64,
+    /// How its results change after they were first emitted; `None`: they do not.
+    pub revisions: Option<Revisions>,
     /// Its aggregates over streams.
     pub stages: Vec<Stage>,
     /// What advance runs over closed windows.
@@ -69,7 +74,8 @@ pub struct QueryPlan {
     pub row_wise: bool,
     /// Output columns by which results are sorted first: the window's end and start.
     pub sort_first: Vec<usize>,
-    /// Schema of its results.
+    /// Schema of its results, with [`OP`](crate::OP), [`REVISION`](crate::REVISION) and
+    /// [`TIMING`](crate::TIMING) at the end when they can change.
     pub output: SchemaRef,
     key: ResultKey,
     pub(crate) state: SessionState,
@@ -79,6 +85,11 @@ impl QueryPlan {
     /// A runner of a stage's lower plan. Each ingest worker has its own.
     pub fn lower(&self, stage: usize) -> Result<Runner> {
         Runner::new(&self.state, &self.stages[stage].lower)
+    }
+
+    /// How long after its end a window takes rows, milliseconds. So long its state is kept.
+    pub fn takes_ms(&self) -> i64 {
+        self.grace_ms.saturating_add(self.allowed_lateness_ms)
     }
 
     /// What tells its result rows apart.
@@ -203,7 +214,11 @@ fn plan_statement(
     for stage in &mut stages {
         stage.lower = state.optimize(&stage.lower)?;
     }
-    let output = Arc::clone(upper.schema().inner());
+    let revisions = revisions::of(query, &upper, shape, row_wise, &key, state)?;
+    let output = match &revisions {
+        Some(revisions) => revisions.output(),
+        None => Arc::clone(upper.schema().inner()),
+    };
     let upper = state.optimize(&upper)?;
     let planned = QueryPlan {
         name: query.name.clone(),
@@ -211,6 +226,8 @@ fn plan_statement(
         shape,
         grace_ms: query.grace_ms,
         late: query.late,
+        allowed_lateness_ms: query.allowed_lateness_ms,
+        revisions,
         stages,
         upper,
         row_wise,
@@ -260,6 +277,15 @@ fn fingerprint(
     for stage in stages {
         text += &format!("{}\n{}\n", stage.display, stage.lower.display_indent_schema());
         text += &format!("{:?}\n{:?}\n{:?}\n", stage.partial, stage.grouping, stage.output);
+    }
+    if query.late == Late::Update {
+        text += &format!("allowed lateness {}\n", query.allowed_lateness_ms);
+    }
+    if query.emit != EmitMode::Final {
+        text += &format!("emit {:?}\n", query.emit);
+    }
+    if let Some(when) = &query.emit_when {
+        text += &format!("emit when {}\n", when.sql);
     }
     text += &format!("{}\n", upper.display_indent_schema());
     for (name, table) in static_tables {

@@ -21,7 +21,7 @@ pub(super) struct Placed {
 impl Placed {
     pub(super) fn new(
         shape: &WindowShape,
-        grace_ms: i64,
+        takes_ms: i64,
         decoded: &Decoded,
         rows: &UInt32Array,
         seen: Option<EventMs>,
@@ -40,7 +40,7 @@ impl Placed {
             let known = last.filter(|(it, _)| !session && it.start <= time && time < it.end);
             let found = known.or_else(|| {
                 let slice = shape.slice_of(time)?;
-                let closes = shape.first_end(slice).plus(grace_ms);
+                let closes = shape.first_end(slice).plus(takes_ms);
                 Some((slice, seen.is_some_and(|seen| closes <= seen)))
             });
             let Some((slice, behind)) = found else { continue };

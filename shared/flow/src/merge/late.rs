@@ -88,7 +88,7 @@ impl StageLedger<'_> {
                 continue;
             }
             ledger.rows += records.value(row) * missed.len() as u64;
-            if plan.late != Late::DeadLetter {
+            if plan.late == Late::Drop {
                 continue;
             }
             let shipped = stage.shipped_index();

@@ -64,7 +64,9 @@ impl Kind {
                 "source",
             ],
             Kind::Table => &["file", "format", "columns"],
-            Kind::Query => &["sql", "grace", "late", "emit", "sink"],
+            Kind::Query => {
+                &["sql", "grace", "late", "allowed_lateness", "emit", "emit_when", "sink"]
+            }
             Kind::Sink => &[
                 "type",
                 "format",
