@@ -84,6 +84,9 @@ fn shape(shape: &WindowShape) -> String {
                 offset(offset_ms)
             )
         }
+        WindowShape::Session { gap_ms: 0 } => {
+            "sessions per key, each event with its gap".to_string()
+        }
         WindowShape::Session { gap_ms } => format!("sessions per key, gap {}", ms(gap_ms)),
     }
 }

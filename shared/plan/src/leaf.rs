@@ -54,6 +54,8 @@ pub(crate) struct StreamScan {
     pub shape: Option<WindowShape>,
     /// Columns of `PARTITION BY` in the window function's table argument.
     pub partition_by: Vec<String>,
+    /// The column that holds each event's own session gap, milliseconds.
+    pub gap: Option<String>,
     schema: SchemaRef,
 }
 
@@ -72,7 +74,7 @@ impl StreamScan {
         }
         fields.push(Arc::new(Field::new(ROW, DataType::UInt32, false)));
         let schema = Arc::new(Schema::new(fields));
-        StreamScan { stream: stream.to_string(), shape, partition_by, schema }
+        StreamScan { stream: stream.to_string(), shape, partition_by, gap: None, schema }
     }
 }
 

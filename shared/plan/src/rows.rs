@@ -19,6 +19,7 @@ pub(crate) struct Scanned {
     pub(crate) stream: String,
     pub(crate) shape: Option<tidemill_model::WindowShape>,
     pub(crate) partition_by: Vec<String>,
+    pub(crate) gap: Option<String>,
 }
 
 /// The stream that `plan`, a leaf, scans.
@@ -30,6 +31,7 @@ pub(crate) fn stream_scan(plan: &LogicalPlan) -> Option<Scanned> {
         stream: scan.stream.clone(),
         shape: scan.shape,
         partition_by: scan.partition_by.clone(),
+        gap: scan.gap.clone(),
     })
 }
 

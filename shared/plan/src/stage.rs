@@ -17,6 +17,7 @@
 //!
 //! Not here: which part of a query becomes a stage (`split`), running it (`flow`).
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
@@ -59,6 +60,8 @@ pub struct Stage {
     pub streams: Vec<String>,
     /// Its windows.
     pub shape: WindowShape,
+    /// For sessions whose events have gaps of their own, the column of each stream that holds them.
+    pub gaps: BTreeMap<String, String>,
     /// What ingest runs: ends in the columns that the module describes.
     pub lower: LogicalPlan,
     /// Number of key columns.
@@ -151,6 +154,7 @@ impl Stage {
         Ok(Stage {
             streams,
             shape,
+            gaps: BTreeMap::new(),
             lower,
             keys: groups.keys.len(),
             grouping: groups.sets,

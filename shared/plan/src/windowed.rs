@@ -1,7 +1,8 @@
 //! TUMBLE, HOP, CUMULATE and SESSION in FROM: which stream, which windows.
 //!
 //! Arguments by position, `TUMBLE(s, ts, size [, offset])`, `HOP(s, ts, slide, size [, offset])`,
-//! `CUMULATE(s, ts, step, size [, offset])`, `SESSION(s, ts, gap)`, or by Flink's names (`DATA =>`,
+//! `CUMULATE(s, ts, step, size [, offset])`, `SESSION(s, ts, gap)` with an interval or a column of
+//! milliseconds, or by Flink's names (`DATA =>`,
 //! `TIMECOL =>`, `SIZE =>` …), with or without `TABLE(…)` around them.
 //!
 //! Not here: which windows an event falls in (`tidemill_model::WindowShape`).
@@ -19,8 +20,8 @@ use datafusion::sql::sqlparser::ast::{
     Expr as SqlExpr, FunctionArg, FunctionArgExpr, FunctionArgOperator, FunctionArguments, Ident,
     Spanned, TableFactor,
 };
-use tidemill_model::{WindowError, WindowShape};
-use tidemill_pipeline::{EventTime, Stream};
+use tidemill_model::{ColumnType, WindowError, WindowShape};
+use tidemill_pipeline::{Column, EventTime, Stream};
 
 use crate::error::{Refusal, span_range};
 use crate::leaf::StreamScan;
@@ -173,6 +174,12 @@ impl WindowFunctions {
         }
         let (stream, partition_by) = self.data(kind, &bound["DATA"], context)?;
         self.check_time(stream, &bound["TIMECOL"], context)?;
+        let gap = match bound.get("GAP").map(|gap| (gap, last_name(gap))) {
+            Some((gap, Some(name))) => {
+                Some(self.gap_column(stream, gap, &context.normalize_ident(name))?)
+            }
+            _ => None,
+        };
         let mut ms = |name: &str| match bound.get(name) {
             Some(value) => self.milliseconds(value, context),
             None => Ok(0),
@@ -181,10 +188,36 @@ impl WindowFunctions {
             Kind::Tumble => WindowShape::tumble(ms("SIZE")?, ms("OFFSET")?),
             Kind::Hop => WindowShape::hop(ms("SLIDE")?, ms("SIZE")?, ms("OFFSET")?),
             Kind::Cumulate => WindowShape::cumulate(ms("STEP")?, ms("SIZE")?, ms("OFFSET")?),
+            Kind::Session if gap.is_some() => Ok(WindowShape::session_of_own_gaps()),
             Kind::Session => WindowShape::session(ms("GAP")?),
         };
         let shape = shape.map_err(|error| self.uneven(&error, &bound).into_engine())?;
-        Ok(StreamScan::new(&stream.name, &stream_schema(stream), Some(shape), partition_by))
+        let mut scan =
+            StreamScan::new(&stream.name, &stream_schema(stream), Some(shape), partition_by);
+        scan.gap = gap;
+        Ok(scan)
+    }
+
+    /// The stream's column that holds each event's own gap.
+    fn gap_column(&self, stream: &Stream, value: &SqlExpr, name: &str) -> Result<String> {
+        let is_named = |column: &&Column| column.name.eq_ignore_ascii_case(name);
+        let is_whole =
+            |column: &&Column| matches!(column.data_type, ColumnType::Int32 | ColumnType::Int64);
+        let column = stream.columns.iter().find(is_named);
+        if let Some(column) = column.filter(is_whole) {
+            return Ok(column.name.clone());
+        }
+        let message = match column {
+            Some(_) => format!("the session gap {value} is no column of whole numbers"),
+            None => format!("stream `{}` has no column {value}", stream.name),
+        };
+        Err(Refusal::new("plan::window::gap", message)
+            .help(
+                "write an interval, such as INTERVAL '30' MINUTE, or a column of type `int` or \
+                 `bigint` that holds each event's gap in milliseconds",
+            )
+            .at(self.place(value))
+            .into_engine())
     }
 
     fn uneven(&self, error: &WindowError, bound: &BTreeMap<&str, SqlExpr>) -> Refusal {

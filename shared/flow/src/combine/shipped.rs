@@ -33,7 +33,10 @@ pub(super) fn rows(
         numbers.iter().map(|row| keep_raw.then(|| encode(&decoded.raw.raw_bytes(record(row))))),
     ));
     let (starts, ends): (Vec<i64>, Vec<i64>) = match stage.shape {
-        WindowShape::Session { .. } => (times.clone(), times.clone()),
+        WindowShape::Session { gap_ms } => {
+            let reaches = placed.slices.iter().map(|slice| slice.end.minus(gap_ms).0);
+            (times.clone(), reaches.collect())
+        }
         _ => placed.slices.iter().map(|slice| (slice.start.0, slice.end.0)).unzip(),
     };
     let event_times: ArrayRef = Arc::new(Int64Array::from(times));

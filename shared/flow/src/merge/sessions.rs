@@ -57,6 +57,9 @@ impl OpenSessions {
         ledger: &mut Ledger,
     ) -> Result<()> {
         let pending = std::mem::take(&mut self.pending);
+        if let Some(closed) = closed.filter(|_| plan.revisions.is_some()) {
+            self.forget(plan, stage, closed)?;
+        }
         if pending.is_empty() {
             return Ok(());
         }

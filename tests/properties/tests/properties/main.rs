@@ -4,6 +4,7 @@
 mod late;
 mod queries;
 mod refusals;
+mod revisions;
 mod schedules;
 mod snapshots;
 mod stored;
