@@ -220,3 +220,6 @@ impl Revisions {
         Arc::new(Schema::new(rows.chain(own).collect::<Vec<_>>()))
     }
 }
+
+#[cfg(test)]
+mod tests;
