@@ -8,7 +8,6 @@
 //!    running it window by window gives what running it over everything would; but ORDER BY and
 //!    LIMIT, which mean "per closed window".
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
@@ -191,7 +190,7 @@ fn cut_stage(aggregate: &Aggregate) -> Result<Stage> {
     let partition_by: Vec<String> =
         scans.iter().flat_map(|scan| scan.partition_by.iter().cloned()).collect();
     let mut stage = Stage::new(aggregate, input, streams, shape)?;
-    stage.gaps = gaps(&scans)?;
+    stage.gaps = rows::gaps(&scans)?;
     for (stream, column) in &stage.gaps {
         stage.display += &format!(" gap={stream}.{column}");
     }
@@ -200,26 +199,6 @@ fn cut_stage(aggregate: &Aggregate) -> Result<Stage> {
         check_partition(aggregate, &partition_by)?;
     }
     Ok(stage)
-}
-
-/// The column of each stream that holds its events' own session gaps.
-fn gaps(scans: &[Scanned]) -> Result<BTreeMap<String, String>> {
-    let mut gaps = BTreeMap::new();
-    for Scanned { stream, gap, .. } in scans {
-        let Some(gap) = gap else { continue };
-        let other = gaps.insert(stream.clone(), gap.clone()).filter(|other| other != gap);
-        if let Some(other) = other {
-            return Err(Refusal::new(
-                "plan::window::gap",
-                format!(
-                    "stream `{stream}` has sessions by `{gap}` and by `{other}` under one aggregate"
-                ),
-            )
-            .help("use the same gap column in both places, or make them queries of their own")
-            .into_engine());
-        }
-    }
-    Ok(gaps)
 }
 
 /// The aggregate must group by its window: by its start or end where one tells the other.

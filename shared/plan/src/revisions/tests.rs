@@ -63,7 +63,7 @@ fn results_that_can_change_say_how() {
             .withdraws
     );
     let text = explain(&planned(BY_KEY, &format!("{UPDATES}\n{LATE}")));
-    assert!(text.contains("every tick emits") && text.contains("up to 1h later"), "{text}");
+    assert!(text.contains("every tick emits") && text.contains("up to 1 h later"), "{text}");
 }
 
 #[test]
