@@ -17,7 +17,7 @@ const SETTINGS: &str = "late = \"update\"\nallowed_lateness = \"1h\"\n";
 /// Events of which every fiftieth comes some ten seconds too late.
 fn disordered(count: usize) -> Vec<Event> {
     let in_order = events(count);
-    let place = |index: usize| if index % 50 == 0 { index + 700 } else { index };
+    let place = |index: usize| if index.is_multiple_of(50) { index + 700 } else { index };
     let mut placed: Vec<(usize, Event)> =
         in_order.into_iter().enumerate().map(|(index, event)| (place(index), event)).collect();
     placed.sort_by_key(|(place, _)| *place);

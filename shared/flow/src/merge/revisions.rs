@@ -103,7 +103,7 @@ impl Standing {
     ) -> Result<Option<RecordBatch>> {
         let keys = self.keys(plan, rows)?;
         let told = self.windows.get(&window);
-        let is_new = |key: &Box<[u8]>| told.is_none_or(|told| !told.rows.contains(key));
+        let is_new = |key: &[u8]| told.is_none_or(|told| !told.rows.contains(key));
         let fires: Vec<bool> =
             keys.iter().zip(holds).map(|(key, holds)| *holds && is_new(key)).collect();
         if !fires.contains(&true) {

@@ -223,6 +223,9 @@ fn of_sessions(
     Ok((windows, vec![upserts, tagged(plan, &gone, "delete", &deletes)?]))
 }
 
+/// Start and end of a session, milliseconds.
+type Span = (i64, i64);
+
 /// What tells result rows of sessions apart, over all sessions: key, start and end.
 struct Identities {
     codec: KeyCodec,
@@ -251,7 +254,7 @@ impl Identities {
         plan: &QueryPlan,
         stage: &Stage,
         closed: &RecordBatch,
-    ) -> Result<(Vec<ArrayRef>, Vec<(i64, i64)>)> {
+    ) -> Result<(Vec<ArrayRef>, Vec<Span>)> {
         let column =
             |wanted: OutputColumn| match stage.output.iter().position(|column| *column == wanted) {
                 Some(index) => Ok(closed.column(index)),
