@@ -1,7 +1,8 @@
 //! merge: new segments of all logs → open state, in a fixed order; and what advance closes of it.
 //!
 //! [`State`] is the one implementation of [`OpenState`]: per query and stage either slices
-//! (`windows`) or sessions (`sessions`).
+//! (`windows`) or sessions (`sessions`); for a query of rows the stages that feed each other
+//! (`graph`).
 //!
 //! # Invariants
 //! 1. A deterministic fold: the same calls give the same bytes. No clock, no random number, no
@@ -11,8 +12,10 @@
 //!
 //! Not here: which segments are merged when, and the watermark (`advance`, `time`).
 
+mod graph;
 mod late;
-mod parts;
+mod operator;
+mod ordered;
 mod results;
 mod revisions;
 mod sessions;
@@ -23,10 +26,11 @@ use std::sync::Arc;
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 use tidemill_model::{EventMs, Fingerprint, LogId, Segment, WallMs, Window, WindowShape};
-use tidemill_plan::{CheckpointTime, PipelinePlan, QueryPlan};
+use tidemill_plan::{CheckpointTime, PipelinePlan, QueryPlan, part_number, stage_and_part};
 
 use crate::ports::{Closed, OpenState, OpenWindows, QueryError, QueryResults, StatePart};
-use late::Ledger;
+use graph::{Closing, OpenGraph};
+use late::{Ledger, Source};
 use results::Upper;
 use revisions::{Standing, told};
 use sessions::OpenSessions;
@@ -48,6 +52,8 @@ pub struct State {
 struct OpenQuery {
     plan: Arc<QueryPlan>,
     stages: Vec<OpenStage>,
+    /// In place of the stages, for a query of rows.
+    graph: Option<OpenGraph>,
     upper: Upper,
     /// What sinks hold of windows whose results can still change.
     standing: Standing,
@@ -68,11 +74,13 @@ impl State {
             .queries
             .iter()
             .map(|query| {
-                let upper = Upper::new(query)
-                    .map_err(|error| QueryError::of(&query.name, &error, plan.show_content))?;
-                let standing = Standing::new(query)
-                    .map_err(|error| QueryError::of(&query.name, &error, plan.show_content))?;
-                Ok(OpenQuery { plan: Arc::clone(query), stages: empty(query), upper, standing })
+                let failed = |error| QueryError::of(&query.name, &error, plan.show_content);
+                let upper = Upper::new(query).map_err(failed)?;
+                let graph = query.graph.as_ref().map(|graph| OpenGraph::new(query, graph));
+                let graph = graph.transpose().map_err(failed)?;
+                let standing = Standing::new(query).map_err(failed)?;
+                let (plan, stages) = (Arc::clone(query), empty(query));
+                Ok(OpenQuery { plan, stages, graph, upper, standing })
             })
             .collect::<Result<_, QueryError>>()?;
         Ok(State {
@@ -144,15 +152,27 @@ impl OpenState for State {
         let show = self.show_content;
         for block in &segment.blocks {
             let index = self.query_of(block.query).ok_or_else(|| strange(log, block.query))?;
-            let OpenQuery { plan, stages, .. } = &mut self.queries[index];
+            let OpenQuery { plan, stages, graph, .. } = &mut self.queries[index];
             let number = usize::from(block.stage);
+            if let Some(graph) = graph {
+                let Some(ingested) = OpenGraph::ingested(plan, number) else {
+                    return Err(unreadable(plan, format!("no log feeds stage {number}")));
+                };
+                let rows = tidemill_codec::decode_batch(ingested.partial(), &block.batch)
+                    .map_err(|error| unreadable(plan, error))?;
+                let source = Source::of(log, segment);
+                graph
+                    .merge(plan, number, rows, closed, &mut self.ledger, source)
+                    .map_err(|error| QueryError::of(&plan.name, &error, show))?;
+                continue;
+            }
             let (Some(stage), Some(open)) = (plan.stages.get(number), stages.get_mut(number))
             else {
                 return Err(unreadable(plan, format!("there is no stage {number}")));
             };
             let partial = tidemill_codec::decode_batch(&stage.partial, &block.batch)
                 .map_err(|error| unreadable(plan, error))?;
-            let mut late = self.ledger.of(plan, stage, log, segment);
+            let mut late = self.ledger.at(plan, stage, Source::of(log, segment));
             match open {
                 OpenStage::Slices(slices) => slices.merge(plan, stage, partial, closed, &mut late),
                 OpenStage::Sessions(sessions) => {
@@ -168,7 +188,12 @@ impl OpenState for State {
     fn settle(&mut self, closed: Option<EventMs>) -> Result<(), QueryError> {
         self.closed = closed;
         let show = self.show_content;
-        for OpenQuery { plan, stages, .. } in &mut self.queries {
+        for OpenQuery { plan, stages, graph, .. } in &mut self.queries {
+            if let Some(graph) = graph {
+                graph
+                    .settle(plan, closed, &mut self.ledger)
+                    .map_err(|error| QueryError::of(&plan.name, &error, show))?;
+            }
             for (stage, open) in plan.stages.iter().zip(stages) {
                 if let OpenStage::Sessions(sessions) = open {
                     sessions
@@ -184,7 +209,10 @@ impl OpenState for State {
         let mut closing: Vec<(EventMs, usize)> = Vec::new();
         let mut rows = 0usize;
         for query in &self.queries {
-            let OpenQuery { plan, stages, .. } = query;
+            let OpenQuery { plan, stages, graph, .. } = query;
+            if let Some(graph) = graph {
+                closing.extend(graph.closing(plan, self.closed, watermark));
+            }
             if let Some(revisions) = &plan.revisions {
                 rows = rows.saturating_add(query.rows_touched(revisions, self.closed));
             }
@@ -216,12 +244,16 @@ impl OpenState for State {
         for query in &mut self.queries {
             let plan = Arc::clone(&query.plan);
             let results = match (&plan.revisions, watermark) {
-                (Some(revisions), _) => query.close_revised(revisions, before, watermark),
+                (Some(revisions), _) => {
+                    query.close_revised(revisions, before, watermark).map(|it| (it, false))
+                }
                 (None, Some(watermark)) => query.close(before, watermark),
                 (None, None) => continue,
             };
-            let results =
+            let (results, moved) =
                 results.map_err(|error| QueryError::of(&plan.name, &error, self.show_content))?;
+            closed.moved |= moved;
+            is_told |= moved;
             if results.windows > 0 || results.batch.num_rows() > 0 {
                 closed.results.push(results);
                 is_told = true;
@@ -244,6 +276,9 @@ impl OpenState for State {
     }
 
     fn last_close(&self) -> Option<EventMs> {
+        let graphs = self.queries.iter().filter_map(|OpenQuery { plan, graph, .. }| {
+            graph.as_ref().and_then(|graph| graph.last_close(plan))
+        });
         let closings = self.queries.iter().flat_map(|OpenQuery { plan, stages, .. }| {
             plan.stages.iter().zip(stages).filter_map(|(stage, open)| match open {
                 OpenStage::Slices(slices) => {
@@ -253,7 +288,7 @@ impl OpenState for State {
                 OpenStage::Sessions(sessions) => sessions.last_close(plan, stage, self.closed),
             })
         });
-        closings.max()
+        closings.chain(graphs).max()
     }
 
     fn snapshot(&mut self) -> Result<Vec<StatePart>, QueryError> {
@@ -271,12 +306,17 @@ impl OpenState for State {
         self.clear();
         // A stage's rows come before what was told of them.
         parts.sort_by_key(|part| (part.query, part.stage));
+        let mut of_graphs: Vec<Vec<(u16, RecordBatch)>> = vec![Vec::new(); self.queries.len()];
         for part in parts {
             let index = self.query_of(part.query).ok_or_else(|| QueryError::State {
                 query: part.query.to_string(),
                 reason: "the snapshot holds a query that the pipeline does not have".to_string(),
             })?;
             let query = &mut self.queries[index];
+            if query.graph.is_some() {
+                of_graphs[index].push((part.stage, part.batch));
+                continue;
+            }
             let plan = Arc::clone(&query.plan);
             let schema = query.part_schema(part.stage).ok_or_else(|| {
                 unreadable(&plan, format!("there is no state of number {}", part.stage))
@@ -286,6 +326,11 @@ impl OpenState for State {
             }
             query.restore(part.stage, part.batch).map_err(|error| unreadable(&plan, error))?;
         }
+        for (OpenQuery { plan, graph, .. }, parts) in self.queries.iter_mut().zip(of_graphs) {
+            if let Some(graph) = graph {
+                graph.restore(plan, parts).map_err(|error| unreadable(plan, error))?;
+            }
+        }
         Ok(())
     }
 
@@ -293,6 +338,9 @@ impl OpenState for State {
         for query in &mut self.queries {
             query.stages = empty(&query.plan);
             query.standing.clear();
+            if let Some(graph) = &mut query.graph {
+                graph.clear();
+            }
         }
         self.closed = None;
         self.merged = false;
@@ -313,7 +361,10 @@ impl OpenState for State {
         self.queries
             .iter()
             .map(|query| {
-                let OpenQuery { plan, stages, standing, .. } = query;
+                let OpenQuery { plan, stages, graph, standing, .. } = query;
+                if let Some(graph) = graph {
+                    return graph.measure(plan, self.closed);
+                }
                 let mut open = OpenWindows {
                     query: plan.name.clone(),
                     windows: 0,
@@ -353,12 +404,18 @@ impl OpenStage {
 impl OpenQuery {
     /// Bytes held, about.
     fn bytes(&self) -> u64 {
-        self.stages.iter().map(OpenStage::bytes).sum::<u64>() + self.standing.bytes()
+        let graph = self.graph.as_ref().map_or(0, OpenGraph::bytes);
+        let stages: u64 = self.stages.iter().map(OpenStage::bytes).sum();
+        graph + stages + self.standing.bytes()
     }
 
     /// The open state's parts that have rows.
     fn parts(&mut self) -> datafusion::common::Result<Vec<StatePart>> {
         let query = self.plan.fingerprint;
+        if let Some(graph) = &mut self.graph {
+            let parts = graph.parts(&self.plan)?.into_iter();
+            return Ok(parts.map(|(stage, batch)| StatePart { query, stage, batch }).collect());
+        }
         let mut parts = Vec::new();
         for (number, (stage, open)) in self.plan.stages.iter().zip(&mut self.stages).enumerate() {
             let (rows, told) = match open {
@@ -367,11 +424,11 @@ impl OpenQuery {
                     (sessions.rows(stage)?, Some(told::rows(sessions.told())?))
                 }
             };
-            parts.push((parts::number(number, 0), rows));
-            parts.extend(told.map(|told| (parts::number(number, TOLD), told)));
+            parts.push((part_number(number, 0), rows));
+            parts.extend(told.map(|told| (part_number(number, TOLD), told)));
         }
         if !self.has_sessions() {
-            parts.push((parts::number(0, TOLD), self.standing.rows(&self.plan)?));
+            parts.push((part_number(0, TOLD), self.standing.rows(&self.plan)?));
         }
         let parts = parts.into_iter().filter(|(_, batch)| batch.num_rows() > 0);
         Ok(parts.map(|(stage, batch)| StatePart { query, stage, batch }).collect())
@@ -383,7 +440,10 @@ impl OpenQuery {
 
     /// Schema of the part of this number.
     fn part_schema(&self, number: u16) -> Option<SchemaRef> {
-        let (stage, part) = parts::of(number);
+        if let Some(graph) = &self.plan.graph {
+            return graph.state_schema(number);
+        }
+        let (stage, part) = stage_and_part(number);
         let open = self.stages.get(stage)?;
         match (part, open) {
             (0, _) => Some(Arc::clone(&self.plan.stages[stage].partial)),
@@ -395,7 +455,7 @@ impl OpenQuery {
 
     /// Takes over the part of this number.
     fn restore(&mut self, number: u16, rows: RecordBatch) -> datafusion::common::Result<()> {
-        let (stage, part) = parts::of(number);
+        let (stage, part) = stage_and_part(number);
         match (part, &mut self.stages[stage]) {
             (0, OpenStage::Slices(slices)) => slices.restore(&self.plan.stages[stage], &rows),
             (0, OpenStage::Sessions(sessions)) => {
@@ -407,13 +467,19 @@ impl OpenQuery {
         }
     }
 
-    /// Closes this query's windows and computes their results.
+    /// Closes this query's windows and computes their results; and whether the state changed in a
+    /// way that they do not show.
     fn close(
         &mut self,
         before: Option<EventMs>,
         watermark: EventMs,
-    ) -> datafusion::common::Result<QueryResults> {
-        let OpenQuery { plan, stages, upper, .. } = self;
+    ) -> datafusion::common::Result<(QueryResults, bool)> {
+        let OpenQuery { plan, stages, graph, upper, .. } = self;
+        if let Some(graph) = graph {
+            let Closing { windows, moved } = graph.close(plan, before, watermark, upper)?;
+            let batch = upper.take(plan)?;
+            return Ok((QueryResults { query: plan.name.clone(), windows, batch }, moved));
+        }
         let mut windows = 0;
         if let [OpenStage::Sessions(sessions)] = stages.as_mut_slice() {
             let stage = &plan.stages[0];
@@ -446,7 +512,8 @@ impl OpenQuery {
                 }
             }
         }
-        Ok(QueryResults { query: plan.name.clone(), windows, batch: upper.take(plan)? })
+        let batch = upper.take(plan)?;
+        Ok((QueryResults { query: plan.name.clone(), windows, batch }, false))
     }
 }
 

@@ -6,7 +6,7 @@ use std::ops::Range;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use tidemill_model::ColumnType;
+use tidemill_model::{ColumnType, Keep};
 
 use crate::raw::literal;
 
@@ -185,6 +185,8 @@ pub struct Query {
     pub emit: EmitMode,
     /// What makes a result worth telling before its window closes; only with [`EmitMode::Final`].
     pub emit_when: Option<Condition>,
+    /// How long state that would grow for ever is kept.
+    pub keep: Keep,
     /// The sink its results go to; `None`: wherever `run` sends them.
     pub sink: Option<String>,
 }

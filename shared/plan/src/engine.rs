@@ -9,10 +9,13 @@ use datafusion::execution::context::SessionContext;
 use datafusion::execution::session_state::{SessionState, SessionStateBuilder};
 use datafusion::logical_expr::planner::RelationPlanner;
 use datafusion::logical_expr::{AggregateUDF, LogicalPlan, ScalarUDF};
+use datafusion::optimizer::optimize_projections::OptimizeProjections;
+use datafusion::optimizer::{Optimizer, OptimizerRule};
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_planner::{DefaultPhysicalPlanner, PhysicalPlanner};
 use datafusion::prelude::SessionConfig;
 use futures::FutureExt;
+use tidemill_pipeline::Stream;
 
 use crate::functions::{CheckpointTime, time_functions};
 use crate::leaf::{ClosedWindowsPlanner, StreamScan};
@@ -63,14 +66,10 @@ pub(crate) fn add_table(context: &SessionContext, name: &str, table: &StaticTabl
     context.register_table(name, Arc::new(table)).map(drop)
 }
 
-/// Makes a stream known that is read without a window function (to say why that cannot run).
-pub(crate) fn add_stream(
-    context: &SessionContext,
-    name: &str,
-    columns: &arrow::datatypes::SchemaRef,
-) -> Result<()> {
-    let scan = StreamScan::new(name, columns, None, Vec::new());
-    context.register_table(name, Arc::new(scan)).map(drop)
+/// Makes a stream known that is read without a window function.
+pub(crate) fn add_stream(context: &SessionContext, stream: &Stream) -> Result<()> {
+    let scan = StreamScan::new(stream, None, Vec::new());
+    context.register_table(stream.name.as_str(), Arc::new(scan)).map(drop)
 }
 
 /// The session's state with one query's window functions.
@@ -81,6 +80,12 @@ pub(crate) fn with_windows(
     SessionStateBuilder::new_from_existing(context.state())
         .with_relation_planners(vec![windows])
         .build()
+}
+
+/// The plan without columns that nothing above them reads.
+pub(crate) fn needed_columns(state: &SessionState, plan: LogicalPlan) -> Result<LogicalPlan> {
+    let rule: Arc<dyn OptimizerRule + Send + Sync> = Arc::new(OptimizeProjections::new());
+    Optimizer::with_rules(vec![rule]).optimize(plan, state, |_, _| {})
 }
 
 /// Plans physically. Planning never waits for anything, so it needs no runtime.

@@ -20,6 +20,7 @@ mod engine;
 mod error;
 mod explain;
 mod functions;
+mod graph;
 mod leaf;
 mod lineage;
 mod query;
@@ -31,6 +32,7 @@ mod schema;
 mod split;
 mod sql;
 mod stage;
+mod state_part;
 mod tables;
 mod windowed;
 
@@ -39,13 +41,16 @@ pub use engine::Functions;
 pub use error::PlanErrors;
 pub use explain::explain;
 pub use functions::CheckpointTime;
+pub use graph::{Derived, Glue, Graph, Ingested, Node, NodeKind, OperatorPlan};
 pub use leaf::{Feed, ORDER, ROW, Slot, WINDOW_END, WINDOW_START};
 pub use query::{LOG_CONTENT, PipelinePlan, QueryPlan, plan, plan_with, shows_content};
 pub use result_key::{Edge, ResultKey};
 pub use revisions::{Condition, OP, REVISION, Revisions, TIMING, Timing};
 pub use run::Runner;
 pub use schema::{ARRIVAL_TIME, arrow_type, stream_schema};
+pub use stage::rows::{LOG, RowStage};
 pub use stage::{
     EVENT_TIME, GROUPING_ID, GroupingSetOf, OutputColumn, POSITION, RAW, RECORDS, SLICE_END,
     SLICE_START, Stage,
 };
+pub use state_part::{part_number, stage_and_part};

@@ -4,25 +4,25 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use arrow::datatypes::SchemaRef;
-use datafusion::common::Result;
+use datafusion::common::{Result, internal_err};
 use datafusion::execution::context::SessionContext;
 use datafusion::execution::session_state::SessionState;
 use datafusion::logical_expr::LogicalPlan;
 use datafusion::sql::parser::Statement;
 use tidemill_model::limits::{PLAN_STACK_BYTES, STATE_BYTES_MAX};
-use tidemill_model::{Fingerprint, WindowShape};
+use tidemill_model::{Fingerprint, Keep, WindowShape};
 use tidemill_pipeline::{EmitMode, Late, Pipeline, PipelineError, Query, Stream};
 use xxhash_rust::xxh3::xxh3_128;
 
 use crate::engine::{self, Functions};
 use crate::error::{PlanErrors, Refusal};
 use crate::functions::CheckpointTime;
+use crate::graph::{Glue, Graph, Ingested, Node, describe_aggregate};
 use crate::lineage::any_node;
 use crate::result_key::{self, ResultKey};
 use crate::revisions::{self, Revisions};
 use crate::run::Runner;
-use crate::schema::stream_schema;
-use crate::split::{self, Split};
+use crate::split::{self, Options, Split};
 use crate::sql;
 use crate::stage::Stage;
 use crate::tables::{self, StaticTable};
@@ -56,8 +56,8 @@ pub struct QueryPlan {
     pub name: String,
     /// What its stored state is.
     pub fingerprint: Fingerprint,
-    /// Its windows.
-    pub shape: WindowShape,
+    /// The windows that the upper plan gets; `None`: it gets rows.
+    pub shape: Option<WindowShape>,
     /// How long after its end a window stays open, milliseconds.
     pub grace_ms: i64,
     /// What becomes of late rows.
@@ -66,8 +66,10 @@ pub struct QueryPlan {
     pub allowed_lateness_ms: i64,
     /// How its results change after they were first emitted; `None`: they do not.
     pub revisions: Option<Revisions>,
-    /// Its aggregates over streams.
+    /// Its aggregates over streams, when it has nothing else below the upper plan.
     pub stages: Vec<Stage>,
+    /// What it has below the upper plan otherwise.
+    pub graph: Option<Graph>,
     /// What advance runs over closed windows.
     pub upper: LogicalPlan,
     /// Whether all windows that close together can run at once; else one by one.
@@ -78,13 +80,30 @@ pub struct QueryPlan {
     /// [`TIMING`](crate::TIMING) at the end when they can change.
     pub output: SchemaRef,
     key: ResultKey,
+    upper_stages: Vec<usize>,
     pub(crate) state: SessionState,
 }
 
 impl QueryPlan {
-    /// A runner of a stage's lower plan. Each ingest worker has its own.
-    pub fn lower(&self, stage: usize) -> Result<Runner> {
-        Runner::new(&self.state, &self.stages[stage].lower)
+    /// What ingest ships, by the number of the stage that it feeds.
+    pub fn ingested(&self) -> Vec<(u16, Ingested<'_>)> {
+        let stages = self.stages.iter().map(|stage| Some(Ingested::Aggregate(stage)));
+        let nodes = self.graph.iter().flat_map(|graph| graph.nodes.iter().map(Node::ingested));
+        let numbered = (0..).zip(stages.chain(nodes));
+        numbered.filter_map(|(number, ingested)| Some((number, ingested?))).collect()
+    }
+
+    /// A runner of what ingest runs for a stage. Each ingest worker has its own.
+    pub fn lower(&self, stage: u16) -> Result<Runner> {
+        match self.ingested().into_iter().find(|(number, _)| *number == stage) {
+            Some((_, ingested)) => Runner::new(&self.state, ingested.lower()),
+            None => internal_err!("ingest ships nothing for stage {stage}"),
+        }
+    }
+
+    /// A runner of what stands between two stages.
+    pub fn glue(&self, glue: &Glue) -> Result<Runner> {
+        Runner::new(&self.state, &glue.plan)
     }
 
     /// How long after its end a window takes rows, milliseconds. So long its state is kept.
@@ -95,6 +114,11 @@ impl QueryPlan {
     /// What tells its result rows apart.
     pub fn result_key(&self) -> &ResultKey {
         &self.key
+    }
+
+    /// The stages that the upper plan is over, rising.
+    pub fn upper_stages(&self) -> &[usize] {
+        &self.upper_stages
     }
 
     /// A runner of the upper plan.
@@ -159,7 +183,7 @@ fn plan_here(
         }
     }
     for stream in pipeline.streams.values() {
-        let added = engine::add_stream(&context, &stream.name, &stream_schema(stream));
+        let added = engine::add_stream(&context, stream);
         debug_assert!(added.is_ok(), "names are unique");
     }
     let streams = Arc::new(pipeline.streams.clone());
@@ -205,16 +229,29 @@ fn plan_statement(
     let statement = Statement::Statement(Box::new(statement));
     let plan = engine::now(state.statement_to_plan(statement))??;
     let plan = state.analyzer().execute_and_check(plan, state.config_options(), |_, _| {})?;
-    let Split { mut stages, shape, upper } = split::split(plan)?;
+    let options = Options { grace_ms: query.grace_ms, keep: query.keep };
+    let mut split = split::split(plan.clone(), options)?;
+    if split.graph.is_some() {
+        // Rows travel whole: with the columns that somebody reads, and no others.
+        split = split::split(engine::needed_columns(state, plan)?, options)?;
+    }
+    let Split { mut stages, mut graph, shape, upper } = split;
     let row_wise = split::is_row_wise(&upper);
     let sort_first = split::window_outputs(&upper);
+    let upper_stages = split::stages_above(&upper)?;
     let key = result_key::of(&upper, shape);
     check_output(&upper)?;
-    let fingerprint = fingerprint(&stages, shape, &upper, static_tables, query);
+    let fingerprint = fingerprint(&stages, graph.as_ref(), shape, &upper, static_tables, query);
     for stage in &mut stages {
         stage.lower = state.optimize(&stage.lower)?;
     }
-    let revisions = revisions::of(query, &upper, shape, row_wise, &key, state)?;
+    for node in graph.iter_mut().flat_map(|graph| &mut graph.nodes) {
+        for plan in node.kind.plans_mut() {
+            *plan = state.optimize(plan)?;
+        }
+    }
+    let revisions =
+        revisions::of(query, &upper, shape.filter(|_| graph.is_none()), row_wise, &key, state)?;
     let output = match &revisions {
         Some(revisions) => revisions.output(),
         None => Arc::clone(upper.schema().inner()),
@@ -229,15 +266,20 @@ fn plan_statement(
         allowed_lateness_ms: query.allowed_lateness_ms,
         revisions,
         stages,
+        graph,
         upper,
         row_wise,
         sort_first,
         output,
         key,
+        upper_stages,
         state: state.clone(),
     };
-    for stage in 0..planned.stages.len() {
-        planned.lower(stage)?;
+    for (number, _) in planned.ingested() {
+        planned.lower(number)?;
+    }
+    for glue in planned.graph.iter().flat_map(|graph| &graph.nodes).flat_map(Node::glue) {
+        planned.glue(glue)?;
     }
     planned.upper()?;
     Ok(planned)
@@ -263,20 +305,27 @@ fn check_output(upper: &LogicalPlan) -> Result<()> {
 /// depend on the optimizer; the engine's version stands for its aggregates' states.
 fn fingerprint(
     stages: &[Stage],
-    shape: WindowShape,
+    graph: Option<&Graph>,
+    shape: Option<WindowShape>,
     upper: &LogicalPlan,
     static_tables: &BTreeMap<String, StaticTable>,
     query: &Query,
 ) -> Fingerprint {
+    let shape = shape.map_or_else(|| "rows".to_string(), |shape| format!("{shape:?}"));
     let mut text = format!(
-        "state {STATE_VERSION}\nengine {}\nshape {shape:?}\ngrace {}\nlate {:?}\n",
+        "state {STATE_VERSION}\nengine {}\nshape {shape}\ngrace {}\nlate {:?}\n",
         datafusion::DATAFUSION_VERSION,
         query.grace_ms,
         query.late
     );
     for stage in stages {
-        text += &format!("{}\n{}\n", stage.display, stage.lower.display_indent_schema());
-        text += &format!("{:?}\n{:?}\n{:?}\n", stage.partial, stage.grouping, stage.output);
+        text += &describe_aggregate(stage);
+    }
+    for node in graph.into_iter().flat_map(|graph| &graph.nodes) {
+        text += &node.kind.describe();
+    }
+    if query.keep != Keep::None {
+        text += &format!("keep {:?}\n", query.keep);
     }
     if query.late == Late::Update {
         text += &format!("allowed lateness {}\n", query.allowed_lateness_ms);

@@ -88,11 +88,12 @@ impl Condition {
     }
 }
 
-/// How the query's results change; `None`: they do not. `upper` is the unoptimized upper plan.
+/// How the query's results change; `None`: they do not. `upper` is the unoptimized upper plan,
+/// `shape` the windows of the aggregates under it; `None`: it is not over aggregates alone.
 pub(crate) fn of(
     query: &Query,
     upper: &LogicalPlan,
-    shape: WindowShape,
+    shape: Option<WindowShape>,
     row_wise: bool,
     key: &ResultKey,
     state: &SessionState,
@@ -109,6 +110,19 @@ pub(crate) fn of(
         .help(format!("give this column another name: {name} AS {name}_value"))
         .into_engine());
     }
+    let Some(shape) = shape else {
+        return Err(Refusal::new(
+            "plan::revision::rows",
+            format!(
+                "{cause} works for aggregates over windows, and this query reads single events"
+            ),
+        )
+        .help(format!(
+            "leave out {cause}: single events are told once, when they are final; a longer `grace` \
+             waits for more of them"
+        ))
+        .into_engine());
+    };
     if matches!(shape, WindowShape::Session { .. }) && !row_wise {
         return Err(Refusal::new(
             "plan::revision::sessions",

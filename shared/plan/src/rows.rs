@@ -7,12 +7,13 @@ use std::sync::Arc;
 use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion::common::{Column, DFSchema, JoinType, Result, internal_err};
 use datafusion::datasource::source_as_provider;
-use datafusion::logical_expr::{Expr, LogicalPlan, Projection, Union, Volatility};
+use datafusion::logical_expr::{Expr, LogicalPlan, Projection, TableScan, Union, Volatility};
 
 use crate::error::Refusal;
 use crate::functions::TIME_FUNCTIONS;
 use crate::leaf::{ROW, StreamScan, WINDOW_END, WINDOW_START};
 use crate::lineage::{any_node, leaf_name, origin, plain};
+use crate::split::is_closed;
 
 /// The stream that a leaf scans, with its windows.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -21,6 +22,7 @@ pub(crate) struct Scanned {
     pub(crate) shape: Option<tidemill_model::WindowShape>,
     pub(crate) partition_by: Vec<String>,
     pub(crate) gap: Option<String>,
+    pub(crate) event_time: String,
 }
 
 /// The stream that `plan`, a leaf, scans.
@@ -33,12 +35,40 @@ pub(crate) fn stream_scan(plan: &LogicalPlan) -> Option<Scanned> {
         shape: scan.shape,
         partition_by: scan.partition_by.clone(),
         gap: scan.gap.clone(),
+        event_time: scan.event_time.clone(),
     })
 }
 
 /// Whether a stream is read anywhere in `plan`.
 pub(crate) fn reads_stream(plan: &LogicalPlan) -> bool {
     any_node(plan, |node| stream_scan(node).is_some())
+}
+
+/// Whether rows enter `plan` from a stream or from a stage.
+fn rows_enter(plan: &LogicalPlan) -> bool {
+    any_node(plan, |node| stream_scan(node).is_some() || is_closed(node).is_some())
+}
+
+/// Whether every row of `plan` comes from one record alone, so that ingest can run it.
+pub(crate) fn is_of_records(plan: &LogicalPlan) -> bool {
+    let streams = plan.inputs().into_iter().filter(|input| reads_stream(input)).count();
+    let passes = match plan {
+        LogicalPlan::TableScan(_) => stream_scan(plan).is_some(),
+        LogicalPlan::Projection(_)
+        | LogicalPlan::Filter(_)
+        | LogicalPlan::SubqueryAlias(_)
+        | LogicalPlan::Unnest(_) => true,
+        LogicalPlan::Join(_) => streams == 1,
+        LogicalPlan::Union(union) => streams == union.inputs.len(),
+        _ => false,
+    };
+    passes && plan.inputs().into_iter().all(|input| !reads_stream(input) || is_of_records(input))
+}
+
+/// All columns of a plan but the hidden one.
+pub(crate) fn visible(plan: &LogicalPlan) -> Vec<Expr> {
+    let columns = plan.schema().columns().into_iter().filter(|column| column.name != ROW);
+    columns.map(Expr::Column).collect()
 }
 
 /// All streams that `plan` reads.
@@ -82,12 +112,13 @@ pub(crate) fn row_column(schema: &DFSchema) -> Result<Column> {
 
 /// `plan`, checked to be runnable batch by batch, with [`ROW`] in its output.
 pub(crate) fn with_row(plan: &LogicalPlan) -> Result<LogicalPlan> {
-    if !reads_stream(plan) {
+    if !rows_enter(plan) {
         return Ok(plan.clone());
     }
     check_expressions(plan)?;
     match plan {
-        LogicalPlan::TableScan(_) => Ok(plan.clone()),
+        LogicalPlan::TableScan(scan) => scan_with_row(scan),
+        LogicalPlan::Extension(_) if let Some(leaf) = is_closed(plan) => leaf.with_row(),
         LogicalPlan::Projection(node) => {
             let input = with_row(&node.input)?;
             let row = row_column(input.schema())?;
@@ -102,14 +133,9 @@ pub(crate) fn with_row(plan: &LogicalPlan) -> Result<LogicalPlan> {
             rebuild(plan)
         }
         LogicalPlan::Join(join) => {
-            let (left, right) = (reads_stream(&join.left), reads_stream(&join.right));
+            let (left, right) = (rows_enter(&join.left), rows_enter(&join.right));
             if left && right {
-                return Err(Refusal::new(
-                    "plan::join::streams",
-                    "a join of two streams cannot run yet",
-                )
-                .help("aggregate both sides over the same windows and join the results ON window_start, window_end and the key; or join with a static table, [tables.NAME]")
-                .into_engine());
+                return Err(refuse_streams_join().into_engine());
             }
             let stream_side_only = match join.join_type {
                 JoinType::Inner => true,
@@ -141,7 +167,7 @@ pub(crate) fn with_row(plan: &LogicalPlan) -> Result<LogicalPlan> {
                 .iter()
                 .map(|input| with_row(input).map(Arc::new))
                 .collect::<Result<Vec<_>>>()?;
-            if union.inputs.iter().any(|input| !reads_stream(input)) {
+            if union.inputs.iter().any(|input| !rows_enter(input)) {
                 return Err(Refusal::new(
                     "plan::union::table",
                     "a UNION of a stream with something that is no stream cannot run",
@@ -155,9 +181,27 @@ pub(crate) fn with_row(plan: &LogicalPlan) -> Result<LogicalPlan> {
     }
 }
 
+/// A scan that reads [`ROW`] too.
+fn scan_with_row(scan: &TableScan) -> Result<LogicalPlan> {
+    let row = scan.source.schema().index_of(ROW)?;
+    let mut scan = scan.clone();
+    if let Some(columns) = scan.projection.take_if(|columns| !columns.contains(&row)) {
+        let columns = columns.into_iter().chain([row]).collect();
+        let (name, source) = (scan.table_name, scan.source);
+        scan = TableScan::try_new(name, source, Some(columns), scan.filters, scan.fetch)?;
+    }
+    Ok(LogicalPlan::TableScan(scan))
+}
+
 fn rebuild(plan: &LogicalPlan) -> Result<LogicalPlan> {
     let inputs = plan.inputs().into_iter().map(with_row).collect::<Result<Vec<_>>>()?;
     plan.with_new_exprs(plan.expressions(), inputs)
+}
+
+/// Why a join of two streams without a bound in time is refused.
+pub(crate) fn refuse_streams_join() -> Refusal {
+    Refusal::new("plan::join::streams", "a join of two streams cannot run yet")
+        .help("aggregate both sides over the same windows and join the results ON window_start, window_end and the key; or join with a static table, [tables.NAME]")
 }
 
 /// Why a node cannot stand between a stream and its aggregate, or above a bare stream.
@@ -177,25 +221,12 @@ pub(crate) fn refuse_node(plan: &LogicalPlan) -> Refusal {
             Refusal::new("plan::recursive", "a recursive query over a stream cannot run")
                 .help("write the steps out, or keep the recursion to static tables")
         }
-        LogicalPlan::TableScan(_)
-        | LogicalPlan::Projection(_)
-        | LogicalPlan::Filter(_)
-        | LogicalPlan::SubqueryAlias(_) => no_aggregate(),
         other => Refusal::new(
             "plan::node",
             format!("{} over a stream cannot run", other.display()),
         )
         .help("aggregate over a window function first"),
     }
-}
-
-/// Why a query without an aggregate is refused.
-pub(crate) fn no_aggregate() -> Refusal {
-    Refusal::new(
-        "plan::no_aggregate",
-        "a query that passes single events on, without an aggregate over a window, cannot run yet",
-    )
-    .help("add GROUP BY …, window_start, window_end over TUMBLE, HOP, CUMULATE or SESSION")
 }
 
 /// Refuses what depends on when a batch is combined, and windows that are used before they close.

@@ -31,6 +31,7 @@ pub(super) fn finish(
                 OutputColumn::WindowStart => Some(&starts),
                 OutputColumn::WindowEnd => Some(&ends),
                 OutputColumn::Aggregate(aggregate) => values.get(*aggregate),
+                OutputColumn::Value(_) => None,
             };
             match array {
                 Some(array) if array.data_type() == field.data_type() => Ok(Arc::clone(array)),
@@ -66,8 +67,13 @@ impl Upper {
     }
 
     fn run(&mut self, stages: &[RecordBatch]) -> Result<()> {
+        self.run_on(|stage| stages.get(stage).cloned())
+    }
+
+    /// Runs the plan over what `of` gives for each stage.
+    pub(super) fn run_on(&mut self, of: impl Fn(usize) -> Option<RecordBatch>) -> Result<()> {
         let rows = self.runner.run(|slot| match slot.feed {
-            Feed::Stage(stage) => Ok(stages.get(stage).cloned()),
+            Feed::Stage(stage) => Ok(of(stage)),
             Feed::Stream(_) => Ok(None),
         })?;
         self.done.extend(rows);
@@ -85,7 +91,7 @@ impl Upper {
         self.taken(schema)
     }
 
-    /// The results of everything added, sorted.
+    /// The results of everything added: of windows sorted, of rows in their order.
     pub(super) fn take(&mut self, plan: &QueryPlan) -> Result<RecordBatch> {
         let waiting = std::mem::take(&mut self.waiting);
         if let Some(first) = waiting.first() {
@@ -93,6 +99,9 @@ impl Upper {
             self.run(&[together])?;
         }
         let all = self.taken(&plan.output)?;
+        if plan.shape.is_none() {
+            return Ok(all);
+        }
         sorted(&all, &plan.sort_first)
     }
 

@@ -313,6 +313,11 @@ impl OpenSessions {
         }
     }
 
+    /// Makes the state empty.
+    pub(super) fn clear(&mut self) {
+        *self = OpenSessions::new(self.gap_ms);
+    }
+
     /// Takes over open sessions as partial rows, of which nothing is told yet.
     pub(super) fn restore(&mut self, plan: &QueryPlan, rows: RecordBatch) {
         let told = plan.revisions.as_ref().map_or(0, |_| rows.num_rows());

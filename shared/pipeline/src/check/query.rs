@@ -5,9 +5,11 @@ use super::{choose, duration, required, sink};
 use crate::error::{PipelineError, code};
 use crate::raw::{Field, Given, Named, RawQuery};
 use crate::{Condition, EmitMode, Late, Query};
+use tidemill_model::Keep;
 
 const GRACE: Bounds = Bounds { least_ms: 0, default_ms: 0 };
 const ALLOWED_LATENESS: Bounds = Bounds { least_ms: 0, default_ms: 0 };
+const KEEP: Bounds = Bounds { least_ms: 1, default_ms: 24 * 3600 * 1000 };
 
 pub(super) fn check(
     raw: &Named<RawQuery>,
@@ -40,6 +42,7 @@ pub(super) fn check(
         allowed_lateness_ms,
         emit,
         emit_when: emit_when(&query.emit_when, emit, &owner, errors),
+        keep: keep(&query.keep, &owner, errors),
         sink: sink::reference(&query.sink, sinks, &owner, errors),
     }
 }
@@ -81,6 +84,14 @@ fn lateness(raw: &Named<RawQuery>, owner: &str, errors: &mut Vec<PipelineError>)
             (late, 0)
         }
         (_, None) => (late, 0),
+    }
+}
+
+fn keep(field: &Field<String>, owner: &str, errors: &mut Vec<PipelineError>) -> Keep {
+    match field.given() {
+        None => Keep::None,
+        Some(given) if given.value == "forever" => Keep::Forever,
+        Some(_) => Keep::For(duration::check(field, &format!("`keep` of {owner}"), KEEP, errors)),
     }
 }
 

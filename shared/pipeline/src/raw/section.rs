@@ -65,7 +65,7 @@ impl Kind {
             ],
             Kind::Table => &["file", "format", "columns"],
             Kind::Query => {
-                &["sql", "grace", "late", "allowed_lateness", "emit", "emit_when", "sink"]
+                &["sql", "grace", "late", "allowed_lateness", "keep", "emit", "emit_when", "sink"]
             }
             Kind::Sink => &[
                 "type",

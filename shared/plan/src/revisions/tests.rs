@@ -86,6 +86,8 @@ fn what_cannot_change_is_refused_with_a_way_out() {
         (no_key, LATE, "plan::revision::no_key", "late = \"update\""),
         (rollup, "emit_when = \"n > 1\"", "plan::revision::no_key", "`emit_when`"),
         (sessions, LATE, "plan::revision::sessions", "another query"),
+        ("SELECT k, ts, v FROM s WHERE v > 1", LATE, "plan::revision::rows", "grace"),
+        ("SELECT k, ts, v FROM s", UPDATES, "plan::revision::rows", "single events"),
     ] {
         let (found, text) = refused(sql, settings);
         assert_eq!(found, code, "{text}");

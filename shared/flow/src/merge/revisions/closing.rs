@@ -58,7 +58,7 @@ impl OpenQuery {
         before: Option<EventMs>,
         watermark: Option<EventMs>,
     ) -> Result<(u64, Vec<RecordBatch>)> {
-        let OpenQuery { plan, stages, upper, standing } = self;
+        let OpenQuery { plan, stages, upper, standing, .. } = self;
         let mut due: BTreeSet<Window> = BTreeSet::new();
         for (stage, open) in plan.stages.iter().zip(stages.iter()) {
             if let OpenStage::Slices(slices) = open {
