@@ -12,7 +12,9 @@
 //!
 //! Not here: which segments are merged when, and the watermark (`advance`, `time`).
 
+mod as_of;
 mod graph;
+mod join;
 mod late;
 mod operator;
 mod ordered;

@@ -24,6 +24,8 @@ use crate::lineage::{leaf_name, origin_of_index};
 use crate::rows;
 use crate::split::is_closed;
 use crate::stage::Stage;
+use crate::stage::as_of::AsOfStage;
+use crate::stage::join::JoinStage;
 use crate::stage::rows::RowStage;
 
 /// The stages of a query of rows.
@@ -64,17 +66,28 @@ pub struct Derived {
 
 /// What a stage does with rows.
 #[derive(Debug, Clone)]
-pub enum OperatorPlan {}
+pub enum OperatorPlan {
+    /// Joins two inputs by keys and a range of times.
+    Join(Box<JoinStage>),
+    /// Joins the first input with the latest version of its key in the second.
+    AsOf(Box<AsOfStage>),
+}
 
 impl OperatorPlan {
     /// Schemas of its state, one for each part.
     pub fn state(&self) -> Vec<SchemaRef> {
-        match *self {}
+        match self {
+            OperatorPlan::Join(join) => join.state(),
+            OperatorPlan::AsOf(join) => join.state(),
+        }
     }
 
     /// Everything that gives its stored state its meaning.
     fn describe(&self) -> String {
-        match *self {}
+        match self {
+            OperatorPlan::Join(join) => join.describe(),
+            OperatorPlan::AsOf(join) => join.describe(),
+        }
     }
 }
 

@@ -45,6 +45,8 @@ pub use query::{LOG_CONTENT, PipelinePlan, QueryPlan, plan, plan_with, shows_con
 pub use result_key::{Edge, ResultKey};
 pub use run::Runner;
 pub use schema::{ARRIVAL_TIME, arrow_type, stream_schema};
+pub use stage::as_of::{AsOfStage, TOUCHED};
+pub use stage::join::{JOIN_STATE, JOINED, JoinStage, MATCHED, Residual};
 pub use stage::rows::{LOG, RowStage};
 pub use stage::{
     EVENT_TIME, GROUPING_ID, GroupingSetOf, OutputColumn, POSITION, RAW, RECORDS, SLICE_END,

@@ -8,10 +8,12 @@
 //!    running it window by window gives what running it over everything would; but ORDER BY and
 //!    LIMIT, which mean "per closed window".
 
+mod joins;
+
 use std::sync::Arc;
 
 use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
-use datafusion::common::{Column, DFSchemaRef, Result};
+use datafusion::common::{Column, DFSchemaRef, Result, internal_err};
 use datafusion::logical_expr::{
     Aggregate, Distinct, Expr, Extension, Join, JoinType, LogicalPlan, Volatility, Window,
 };
@@ -23,6 +25,8 @@ use crate::graph::{self, Graph, Node, NodeKind};
 use crate::leaf::{ClosedWindows, ROW};
 use crate::lineage::{any_node, any_part, leaf_name, origin, origin_of_index, plain};
 use crate::rows::{self, Scanned};
+use crate::stage::as_of::{AsOfStage, is_as_of};
+use crate::stage::join::{JoinStage, Joined};
 use crate::stage::rows::RowStage;
 use crate::stage::{OutputColumn, Stage, window_column};
 
@@ -45,6 +49,7 @@ pub(crate) fn split(plan: LogicalPlan, options: Options) -> Result<Split> {
             .help("read a stream through a window function: FROM TUMBLE(stream, event_time, INTERVAL '1' MINUTE)")
             .into_engine());
     }
+    let plan = joins::gathered(plan)?;
     let mut cut = Cut { nodes: Vec::new(), aggregates: Vec::new(), options };
     let upper = cut.node(plan)?;
     let upper = without_order(cut.rows_of_records(upper)?);
@@ -220,14 +225,40 @@ impl Cut {
             {
                 Ok(node)
             }
-            (_, Some(_), Some(_)) => Err(Refusal::new(
-                "plan::mixes_windows",
-                "a join of two windowed streams mixes windows",
-            )
-            .help("join ON both sides' window_start and window_end being equal")
-            .into_engine()),
-            _ => Err(rows::refuse_streams_join().into_engine()),
+            (LogicalPlan::Join(join), Some(_), Some(_))
+                if !is_as_of(join) && !JoinStage::is_bounded(join)? =>
+            {
+                Err(Refusal::new(
+                    "plan::mixes_windows",
+                    "a join of two windowed streams mixes windows",
+                )
+                .help("join ON both sides' window_start and window_end being equal")
+                .into_engine())
+            }
+            (LogicalPlan::Join(join), _, _) => {
+                let joined = match is_as_of(join) {
+                    true => AsOfStage::new(join, self.options.keep)?,
+                    false => JoinStage::new(join)?,
+                };
+                Ok(self.derived(joined))
+            }
+            _ => internal_err!("a join is none any more"),
         }
+    }
+
+    /// Adds a stage that others feed; gives its leaf.
+    fn derived(&mut self, joined: Joined) -> LogicalPlan {
+        let Joined { stage, schema, output, times, ordered_by } = joined;
+        let node = ClosedWindows {
+            stage: self.nodes.len(),
+            output: (0..output.fields().len()).map(OutputColumn::Value).collect(),
+            schema,
+            shape: None,
+            times,
+            ordered_by,
+        };
+        self.nodes.push(Node { kind: NodeKind::Derived(stage), output });
+        LogicalPlan::Extension(Extension { node: Arc::new(node) })
     }
 
     /// Cuts off what ingest can run whole, as stages of single events.

@@ -17,6 +17,9 @@
 //!
 //! Not here: which part of a query becomes a stage (`split`), running it (`flow`).
 
+pub mod as_of;
+mod bounds;
+pub mod join;
 pub mod rows;
 
 use std::sync::Arc;

@@ -29,6 +29,8 @@ use tidemill_plan::{
     RowStage, Runner, Stage, part_number,
 };
 
+use super::as_of::AsOfJoin;
+use super::join::IntervalJoin;
 use super::late::{Ledger, RowLedger, Source};
 use super::operator::{Operator, Rows};
 use super::ordered::{Ordered, times};
@@ -516,7 +518,10 @@ fn open(plan: &QueryPlan, node: &Node) -> Result<OpenNode> {
 
 /// An operator without state.
 fn start(operator: &OperatorPlan) -> Result<Box<dyn Operator>> {
-    match *operator {}
+    Ok(match operator {
+        OperatorPlan::Join(stage) => Box::new(IntervalJoin::new(stage)?),
+        OperatorPlan::AsOf(stage) => Box::new(AsOfJoin::new(stage)?),
+    })
 }
 
 /// The columns by which closed sessions are handed over first: end, then start.
