@@ -21,7 +21,7 @@ use tidemill_model::{Keep, WindowShape};
 
 use crate::error::Refusal;
 use crate::functions::TIME_FUNCTIONS;
-use crate::graph::{self, Graph, Node, NodeKind};
+use crate::graph::{self, Derived, Graph, Node, NodeKind};
 use crate::leaf::{ClosedWindows, ROW};
 use crate::lineage::{any_node, any_part, leaf_name, origin, origin_of_index, plain};
 use crate::rows::{self, Scanned};
@@ -219,10 +219,11 @@ impl Cut {
         let (of_left, of_right) = (shape_above(&left)?, shape_above(&right)?);
         let node = LogicalPlan::Join(join);
         let node = rebuilt(node, vec![left, right])?;
+        if of_left.is_some() && of_right.is_some() {
+            shape_above(&node)?;
+        }
         match (&node, of_left, of_right) {
-            (LogicalPlan::Join(join), Some(left), Some(right))
-                if left == right && joins_windows(join, left) =>
-            {
+            (LogicalPlan::Join(join), Some(shape), Some(_)) if joins_windows(join, shape) => {
                 Ok(node)
             }
             (LogicalPlan::Join(join), Some(_), Some(_))
@@ -240,25 +241,11 @@ impl Cut {
                     true => AsOfStage::new(join, self.options.keep)?,
                     false => JoinStage::new(join)?,
                 };
-                Ok(self.derived(joined))
+                let Joined { stage, schema, times, ordered_by } = joined;
+                Ok(self.derived(stage, schema, times, ordered_by))
             }
             _ => internal_err!("a join is none any more"),
         }
-    }
-
-    /// Adds a stage that others feed; gives its leaf.
-    fn derived(&mut self, joined: Joined) -> LogicalPlan {
-        let Joined { stage, schema, output, times, ordered_by } = joined;
-        let node = ClosedWindows {
-            stage: self.nodes.len(),
-            output: (0..output.fields().len()).map(OutputColumn::Value).collect(),
-            schema,
-            shape: None,
-            times,
-            ordered_by,
-        };
-        self.nodes.push(Node { kind: NodeKind::Derived(stage), output });
-        LogicalPlan::Extension(Extension { node: Arc::new(node) })
     }
 
     /// Cuts off what ingest can run whole, as stages of single events.
@@ -278,6 +265,23 @@ impl Cut {
             .map(|input| self.rows_of_records(input.clone()))
             .collect::<Result<Vec<_>>>()?;
         rebuilt(plan, children)
+    }
+
+    /// Adds a stage that other stages feed, and answers its leaf. `schema` is what it hands over,
+    /// `times` which of its columns are times, `ordered_by` the one by which its rows rise.
+    fn derived(
+        &mut self,
+        derived: Derived,
+        schema: DFSchemaRef,
+        times: Vec<Option<i64>>,
+        ordered_by: Option<usize>,
+    ) -> LogicalPlan {
+        let stage = self.nodes.len();
+        let output = (0..schema.fields().len()).map(OutputColumn::Value).collect();
+        let handed = Arc::clone(schema.inner());
+        self.nodes.push(Node { kind: NodeKind::Derived(derived), output: handed });
+        let node = ClosedWindows { stage, schema, output, shape: None, times, ordered_by };
+        LogicalPlan::Extension(Extension { node: Arc::new(node) })
     }
 
     fn aggregate(&mut self, aggregate: Aggregate) -> Result<LogicalPlan> {

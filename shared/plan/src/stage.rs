@@ -17,10 +17,10 @@
 //!
 //! Not here: which part of a query becomes a stage (`split`), running it (`flow`).
 
-pub mod as_of;
+pub(crate) mod as_of;
 mod bounds;
-pub mod join;
-pub mod rows;
+pub(crate) mod join;
+pub(crate) mod rows;
 
 use std::sync::Arc;
 

@@ -15,9 +15,7 @@
 //!
 //! Not here: single stages (`ordered`, `windows`, `sessions`, the operators).
 
-use arrow::array::{
-    AsArray, RecordBatch, StringArray, TimestampMillisecondArray, UInt32Array,
-};
+use arrow::array::{AsArray, RecordBatch, StringArray, TimestampMillisecondArray, UInt32Array};
 use arrow::compute::{cast, concat_batches, take_record_batch};
 use arrow::datatypes::{Int64Type, SchemaRef, UInt32Type};
 use datafusion::common::{Result, internal_err};

@@ -130,7 +130,6 @@ impl AsOfStage {
         times[matching.left] = Some(delay_ms);
         Ok(Joined {
             schema: Arc::clone(&join.schema),
-            output: Arc::clone(&stage.output),
             stage: Derived { inputs, operator: OperatorPlan::AsOf(Box::new(stage)) },
             times,
             ordered_by: Some(matching.left),

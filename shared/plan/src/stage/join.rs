@@ -76,7 +76,6 @@ pub struct Residual {
 pub(crate) struct Joined {
     pub(crate) stage: Derived,
     pub(crate) schema: DFSchemaRef,
-    pub(crate) output: SchemaRef,
     /// See [`crate::leaf::ClosedWindows::times`].
     pub(crate) times: Vec<Option<i64>>,
     /// See [`crate::leaf::ClosedWindows::ordered_by`].
@@ -229,7 +228,6 @@ impl JoinStage {
         let (times, ordered_by) = stage.output_times(&inputs);
         Ok(Joined {
             schema: Arc::clone(&join.schema),
-            output: Arc::clone(&stage.output),
             stage: Derived { inputs, operator: OperatorPlan::Join(Box::new(stage)) },
             times,
             ordered_by,
