@@ -139,11 +139,16 @@ impl ScalarUDFImpl for Marker {
     }
 }
 
+fn marker(name: &'static str) -> ScalarUDF {
+    ScalarUDF::from(Marker { name, signature: Signature::any(1, Volatility::Immutable) })
+}
+
+/// The function [`AS_OF`].
+pub(crate) fn as_of_marker() -> ScalarUDF {
+    marker(AS_OF)
+}
+
 /// The functions that mark as-of joins.
 pub(crate) fn join_markers() -> Vec<ScalarUDF> {
-    let marker = |name| {
-        let signature = Signature::any(1, Volatility::Immutable);
-        ScalarUDF::from(Marker { name, signature })
-    };
     vec![marker(AS_OF), marker(AS_OF_TIME)]
 }

@@ -8,7 +8,7 @@
 //!    running it window by window gives what running it over everything would; but ORDER BY and
 //!    LIMIT, which mean "per closed window".
 
-mod joins;
+pub(crate) mod joins;
 
 use std::sync::Arc;
 
@@ -49,7 +49,6 @@ pub(crate) fn split(plan: LogicalPlan, options: Options) -> Result<Split> {
             .help("read a stream through a window function: FROM TUMBLE(stream, event_time, INTERVAL '1' MINUTE)")
             .into_engine());
     }
-    let plan = joins::gathered(plan)?;
     let mut cut = Cut { nodes: Vec::new(), aggregates: Vec::new(), options };
     let upper = cut.node(plan)?;
     let upper = without_order(cut.rows_of_records(upper)?);
@@ -219,33 +218,32 @@ impl Cut {
         let (of_left, of_right) = (shape_above(&left)?, shape_above(&right)?);
         let node = LogicalPlan::Join(join);
         let node = rebuilt(node, vec![left, right])?;
-        if of_left.is_some() && of_right.is_some() {
-            shape_above(&node)?;
-        }
-        match (&node, of_left, of_right) {
-            (LogicalPlan::Join(join), Some(shape), Some(_)) if joins_windows(join, shape) => {
-                Ok(node)
+        let LogicalPlan::Join(join) = &node else {
+            return internal_err!("a join is none any more");
+        };
+        if let (Some(of_left), Some(_)) = (of_left, of_right)
+            && !is_as_of(join)
+        {
+            if of_right == Some(of_left) && joins_windows(join, of_left) {
+                return Ok(node);
             }
-            (LogicalPlan::Join(join), Some(_), Some(_))
-                if !is_as_of(join) && !JoinStage::is_bounded(join)? =>
-            {
-                Err(Refusal::new(
+            // Windows of different lengths never begin and end together.
+            let (start, end) = equal_edges(join);
+            if of_right != Some(of_left) && start && end || !JoinStage::is_bounded(join)? {
+                shape_above(&node)?;
+                return Err(Refusal::new(
                     "plan::mixes_windows",
                     "a join of two windowed streams mixes windows",
                 )
                 .help("join ON both sides' window_start and window_end being equal")
-                .into_engine())
+                .into_engine());
             }
-            (LogicalPlan::Join(join), _, _) => {
-                let joined = match is_as_of(join) {
-                    true => AsOfStage::new(join, self.options.keep)?,
-                    false => JoinStage::new(join)?,
-                };
-                let Joined { stage, schema, times, ordered_by } = joined;
-                Ok(self.derived(stage, schema, times, ordered_by))
-            }
-            _ => internal_err!("a join is none any more"),
         }
+        let Joined { stage, schema, times, ordered_by } = match is_as_of(join) {
+            true => AsOfStage::new(join, self.options.keep)?,
+            false => JoinStage::new(join)?,
+        };
+        Ok(self.derived(stage, schema, times, ordered_by))
     }
 
     /// Cuts off what ingest can run whole, as stages of single events.
@@ -635,7 +633,13 @@ fn keeps_windows(exprs: &[Expr], input: &LogicalPlan, shape: WindowShape) -> boo
     }
 }
 
-fn joins_windows(join: &datafusion::logical_expr::Join, shape: WindowShape) -> bool {
+fn joins_windows(join: &Join, shape: WindowShape) -> bool {
+    let (start, end) = equal_edges(join);
+    told_apart(start, end, shape)
+}
+
+/// Whether a join asks for equal starts and for equal ends of windows.
+fn equal_edges(join: &Join) -> (bool, bool) {
     let side = |plan: &LogicalPlan, expr: &Expr| match plain(expr) {
         Expr::Column(column) => closed_window_column(plan, column),
         _ => None,
@@ -655,7 +659,7 @@ fn joins_windows(join: &datafusion::logical_expr::Join, shape: WindowShape) -> b
             side(&join.left, left) == Some(wanted) && side(&join.right, right) == Some(wanted)
         })
     };
-    told_apart(equal(OutputColumn::WindowStart), equal(OutputColumn::WindowEnd), shape)
+    (equal(OutputColumn::WindowStart), equal(OutputColumn::WindowEnd))
 }
 
 fn keeps_table_rows(join: &datafusion::logical_expr::Join) -> bool {

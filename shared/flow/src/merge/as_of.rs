@@ -162,12 +162,16 @@ impl AsOfJoin {
 
     /// Drops the versions that no row at `watermark` or later can get.
     fn expire(&mut self, watermark: i64) -> Result<()> {
+        if watermark == i64::MAX {
+            self.clear();
+            return Ok(());
+        }
         while let Some((due, key)) = self.due.first().copied()
-            && (watermark == i64::MAX || due < watermark)
+            && due < watermark
         {
             self.due.pop_first();
             let Some(latest) = self.latest[key as usize] else { continue };
-            if self.ends(&latest) == due || watermark == i64::MAX {
+            if self.ends(&latest) == due {
                 self.latest[key as usize] = None;
                 self.kept -= 1;
                 self.keys.release(key);

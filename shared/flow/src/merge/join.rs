@@ -378,7 +378,7 @@ impl Operator for IntervalJoin {
     }
 
     fn parts(&self) -> Result<Vec<RecordBatch>> {
-        let part = |side: usize| {
+        let part = |side: usize| -> Result<RecordBatch> {
             let Side { rows, facts, joined, .. } = &self.sides[side];
             let state = facts.iter().enumerate().map(|(row, fact)| {
                 let joined = if row < *joined { JOINED } else { 0 };

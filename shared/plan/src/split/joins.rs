@@ -1,6 +1,7 @@
 //! What is done to a plan's joins before it is cut: their whole condition is put into them.
 //!
 //! - EXISTS and IN over a stream become semi and anti joins, by the engine's own rule.
+//! - `FOR SYSTEM_TIME AS OF a.ts` becomes the match condition `a.ts >= b.ts`.
 //! - What WHERE says above inner joins of streams moves to the lowest join that knows all its columns,
 //!   and below the join when one side does: there ingest runs it.
 //!
@@ -15,13 +16,14 @@ use datafusion::logical_expr::{Expr, Filter, Join, LogicalPlan};
 use datafusion::optimizer::decorrelate_predicate_subquery::DecorrelatePredicateSubquery;
 use datafusion::optimizer::{OptimizerContext, OptimizerRule};
 
+use crate::functions::{AS_OF_TIME, as_of_marker};
 use crate::leaf::{WINDOW_END, WINDOW_START};
-use crate::lineage::any_part;
-use crate::rows;
+use crate::lineage::{any_part, leaf_name, origin_of_index};
+use crate::rows::{self, Scanned};
 use crate::stage::as_of::{self, is_as_of, is_marker};
 
 /// The plan with whole conditions in its joins.
-pub(super) fn gathered(plan: LogicalPlan) -> Result<LogicalPlan> {
+pub(crate) fn gathered(plan: LogicalPlan) -> Result<LogicalPlan> {
     check_markers(&plan)?;
     let rule = DecorrelatePredicateSubquery::new();
     let context = OptimizerContext::new();
@@ -41,12 +43,46 @@ pub(super) fn gathered(plan: LogicalPlan) -> Result<LogicalPlan> {
             }
             _ => Ok(Transformed::no(LogicalPlan::Filter(filter))),
         },
+        LogicalPlan::Join(join) if is_as_of(&join) => {
+            Ok(Transformed::yes(LogicalPlan::Join(with_match_condition(join)?)))
+        }
         LogicalPlan::Join(join) if takes_conditions(&join) => {
             Ok(Transformed::yes(LogicalPlan::Join(sunk(join, Vec::new())?)))
         }
         other => Ok(Transformed::no(other)),
     })?;
     Ok(plan.data)
+}
+
+/// The join with `FOR SYSTEM_TIME AS OF` as the match condition that it stands for.
+fn with_match_condition(join: Join) -> Result<Join> {
+    let parts = join.filter.clone().map(split_conjunction_owned).unwrap_or_default();
+    let replaced = |part: Expr| match part {
+        Expr::ScalarFunction(mut call) if call.func.name() == AS_OF_TIME => {
+            let right = event_time(&join.right)
+                .ok_or_else(|| as_of::refuse("the right side of an as-of join has no event time"))?;
+            call.args = call.args.into_iter().map(|left| left.gt_eq(right.clone())).collect();
+            call.func = Arc::new(as_of_marker());
+            Ok(Expr::ScalarFunction(call))
+        }
+        other => Ok(other),
+    };
+    let parts = parts.into_iter().map(replaced).collect::<Result<Vec<_>>>()?;
+    Ok(Join { filter: conjunction(parts), ..join })
+}
+
+/// The event time among a plan's columns; of windows their end.
+fn event_time(plan: &LogicalPlan) -> Option<Expr> {
+    let is_time = |index: &usize| {
+        let found = origin_of_index(plan, *index);
+        found.is_some_and(|origin| match rows::stream_scan(origin.0) {
+            Some(Scanned { shape: Some(_), .. }) => leaf_name(origin) == WINDOW_END,
+            Some(scan) => leaf_name(origin) == scan.event_time,
+            None => false,
+        })
+    };
+    let index = (0..plan.schema().fields().len()).find(is_time)?;
+    Some(Expr::from(plan.schema().qualified_field(index)))
 }
 
 /// Markers of as-of joins mean something only there, and only between two streams.

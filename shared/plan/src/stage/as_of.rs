@@ -14,7 +14,7 @@ use std::sync::Arc;
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use datafusion::common::{DFSchema, JoinType, NullEquality, Result};
 use datafusion::logical_expr::utils::{conjunction, split_conjunction_owned};
-use datafusion::logical_expr::{Expr, Join, LogicalPlan};
+use datafusion::logical_expr::{Expr, Join};
 use datafusion::physical_plan::PhysicalExpr;
 use tidemill_model::Keep;
 
@@ -22,7 +22,7 @@ use super::bounds::{Bounds, Sides};
 use super::join::{Condition, Joined, physical_keys};
 use crate::error::Refusal;
 use crate::functions::{AS_OF, AS_OF_TIME};
-use crate::graph::{Derived, Glue, OperatorPlan, times};
+use crate::graph::{Derived, Glue, OperatorPlan};
 use crate::lineage::any_part;
 
 /// State column of versions: the last time at which the version's key came, milliseconds; null: the
@@ -81,10 +81,7 @@ impl AsOfStage {
         let [argument] = marker.args.as_slice() else {
             return Err(refuse("MATCH_CONDITION holds not exactly one condition"));
         };
-        let matching = match marker.func.name() {
-            AS_OF => match_bounds(join, argument)?,
-            _ => system_time(join, argument)?,
-        };
+        let matching = match_bounds(join, argument)?;
         let mut upper_ms = upper(matching)?;
 
         let plain = Join { filter: conjunction(rest), ..join.clone() };
@@ -159,25 +156,6 @@ fn upper(matching: Bounds) -> Result<i64> {
     match (matching.lower_ms, matching.upper_ms) {
         (None, Some(upper_ms)) if upper_ms <= 0 => Ok(upper_ms),
         _ => Err(refuse("an as-of join finds the latest version before a row, not one after it")),
-    }
-}
-
-fn system_time(join: &Join, time: &Expr) -> Result<Bounds> {
-    let event_time = |plan: &LogicalPlan| {
-        let of = times(plan);
-        let ordered = of.iter().position(|it| it.is_some_and(|it| it.is_ordered));
-        ordered.or_else(|| of.iter().position(Option::is_some))
-    };
-    let left = match time {
-        Expr::Column(column) => join.left.schema().maybe_index_of_column(column),
-        _ => None,
-    };
-    let left = left.filter(|left| times(&join.left).get(*left).is_some_and(Option::is_some));
-    match (left, event_time(&join.right)) {
-        (Some(left), Some(right)) => {
-            Ok(Bounds { left, right, lower_ms: None, upper_ms: Some(0) })
-        }
-        _ => Err(refuse(format!("FOR SYSTEM_TIME AS OF {time} names not the left side's event time"))),
     }
 }
 

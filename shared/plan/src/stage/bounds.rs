@@ -76,17 +76,16 @@ impl Sides<'_> {
         let (left, right) = (difference.left?, difference.right?);
         // d + c (op) 0, or, with the sides' signs the other way round, -d + c (op) 0.
         let (op, than) = match (left.1, right.1) {
-            (-1, 1) => (op, -difference.nanoseconds),
-            (1, -1) => (op.swap()?, difference.nanoseconds),
+            (-1, 1) => (op, -difference.ms),
+            (1, -1) => (op.swap()?, difference.ms),
             _ => return None,
         };
-        let (floor, ceiling) = (than.div_euclid(NANOSECONDS_PER_MS), -(-than).div_euclid(NANOSECONDS_PER_MS));
         let (lower, upper) = match op {
-            Operator::Eq => (Some(ceiling), Some(floor)),
-            Operator::LtEq => (None, Some(floor)),
-            Operator::Lt => (None, Some(ceiling - 1)),
-            Operator::GtEq => (Some(ceiling), None),
-            Operator::Gt => (Some(floor + 1), None),
+            Operator::Eq => (Some(than), Some(than)),
+            Operator::LtEq => (None, Some(than)),
+            Operator::Lt => (None, Some(than - 1)),
+            Operator::GtEq => (Some(than), None),
+            Operator::Gt => (Some(than + 1), None),
             _ => return None,
         };
         let ms = |bound: i128| bound.clamp(i64::MIN.into(), i64::MAX.into()) as i64;
@@ -119,28 +118,26 @@ impl Sides<'_> {
                 })
             }
             Expr::Literal(value, _) => {
-                Some(Linear { nanoseconds: nanoseconds(value)?, ..Linear::default() })
+                Some(Linear { ms: milliseconds(value)?, ..Linear::default() })
             }
             _ => None,
         }
     }
 }
 
-const NANOSECONDS_PER_MS: i128 = 1_000_000;
-
 /// A sum of a left time, a right time, each with its sign, and a length.
 #[derive(Debug, Clone, Copy, Default)]
 struct Linear {
     left: Option<(usize, i8)>,
     right: Option<(usize, i8)>,
-    nanoseconds: i128,
+    ms: i128,
 }
 
 impl Linear {
     fn negated(self) -> Linear {
         let negated = |time: Option<(usize, i8)>| time.map(|(column, sign)| (column, -sign));
         let (left, right) = (negated(self.left), negated(self.right));
-        Linear { left, right, nanoseconds: -self.nanoseconds }
+        Linear { left, right, ms: -self.ms }
     }
 
     fn plus(self, other: Linear) -> Option<Linear> {
@@ -151,7 +148,7 @@ impl Linear {
         Some(Linear {
             left: one(self.left, other.left)?,
             right: one(self.right, other.right)?,
-            nanoseconds: self.nanoseconds + other.nanoseconds,
+            ms: self.ms + other.ms,
         })
     }
 }
@@ -166,22 +163,22 @@ fn is_exact(data_type: &DataType) -> bool {
     }
 }
 
-/// Length of an interval; months have none.
-fn nanoseconds(value: &ScalarValue) -> Option<i128> {
+/// Length of an interval in whole milliseconds; months have none, and what is finer the engine rounds
+/// as it adds it to a time.
+fn milliseconds(value: &ScalarValue) -> Option<i128> {
     let (days, nanoseconds) = match value {
         ScalarValue::IntervalMonthDayNano(Some(it)) if it.months == 0 => {
             (it.days, i128::from(it.nanoseconds))
         }
-        ScalarValue::IntervalDayTime(Some(it)) => {
-            (it.days, i128::from(it.milliseconds) * NANOSECONDS_PER_MS)
-        }
-        ScalarValue::DurationSecond(Some(it)) => (0, i128::from(*it) * 1_000 * NANOSECONDS_PER_MS),
-        ScalarValue::DurationMillisecond(Some(it)) => (0, i128::from(*it) * NANOSECONDS_PER_MS),
+        ScalarValue::IntervalDayTime(Some(it)) => (it.days, i128::from(it.milliseconds) * 1_000_000),
+        ScalarValue::DurationSecond(Some(it)) => (0, i128::from(*it) * 1_000_000_000),
+        ScalarValue::DurationMillisecond(Some(it)) => (0, i128::from(*it) * 1_000_000),
         ScalarValue::DurationMicrosecond(Some(it)) => (0, i128::from(*it) * 1_000),
         ScalarValue::DurationNanosecond(Some(it)) => (0, i128::from(*it)),
         _ => return None,
     };
-    Some(i128::from(days) * 86_400_000 * NANOSECONDS_PER_MS + nanoseconds)
+    let is_whole = nanoseconds % 1_000_000 == 0;
+    is_whole.then(|| i128::from(days) * 86_400_000 + nanoseconds / 1_000_000)
 }
 
 #[cfg(test)]
@@ -219,22 +216,13 @@ mod tests {
     }
 
     #[test]
-    fn lengths_finer_than_a_millisecond_are_rounded_inwards() {
-        let half = || length(500_000);
-        assert_eq!(of(&col("b").lt_eq(col("a") + half())), Some((None, Some(0))));
-        assert_eq!(of(&col("b").lt(col("a") + half())), Some((None, Some(0))));
-        assert_eq!(of(&col("b").gt_eq(col("a") + half())), Some((Some(1), None)));
-        assert_eq!(of(&col("b").gt(col("a") + half())), Some((Some(1), None)));
-        assert_eq!(of(&col("b").eq(col("a") + half())), Some((Some(1), Some(0))));
-    }
-
-    #[test]
     fn other_conditions_are_no_bounds() {
         let month = lit(ScalarValue::IntervalMonthDayNano(Some(IntervalMonthDayNano::new(1, 0, 0))));
         assert_eq!(of(&col("b").lt(col("a") + month)), None);
         assert_eq!(of(&col("b").not_eq(col("a"))), None);
-        assert_eq!(of(&col("a").lt(col("a") + length(1))), None);
-        assert_eq!(of(&(col("a") + col("b")).lt(length(1))), None);
+        assert_eq!(of(&col("b").lt(col("a") + length(1_500_000))), None);
+        assert_eq!(of(&col("a").lt(col("a") + length(1_000_000))), None);
+        assert_eq!(of(&(col("a") + col("b")).lt(length(1_000_000))), None);
         assert_eq!(of(&col("b").not_between(col("a"), col("a"))), None);
     }
 }
