@@ -13,12 +13,15 @@
 //! Not here: which segments are merged when, and the watermark (`advance`, `time`).
 
 mod as_of;
+mod count;
 mod graph;
 mod join;
 mod late;
 mod operator;
 mod ordered;
+mod over;
 mod results;
+mod rows_windows;
 mod sessions;
 mod windows;
 

@@ -116,6 +116,7 @@ pub(crate) struct RawQuery {
     pub(crate) grace: Field<String>,
     pub(crate) late: Field<String>,
     pub(crate) keep: Field<String>,
+    pub(crate) incomplete: Field<String>,
     pub(crate) emit: Field<String>,
     pub(crate) sink: Field<String>,
 }
@@ -210,6 +211,7 @@ fn pipeline(root: &DeTable<'_>, reader: &mut Reader<'_>) -> RawPipeline {
             grace: reader.duration(table, section, "grace"),
             late: reader.text(table, section, "late"),
             keep: reader.text(table, section, "keep"),
+            incomplete: reader.text(table, section, "incomplete"),
             emit: reader.text(table, section, "emit"),
             sink: reader.text(table, section, "sink"),
         }),

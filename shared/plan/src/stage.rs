@@ -20,6 +20,8 @@
 pub(crate) mod as_of;
 mod bounds;
 pub(crate) mod join;
+pub(crate) mod count;
+pub(crate) mod over;
 pub(crate) mod rows;
 
 use std::sync::Arc;
@@ -41,6 +43,7 @@ use crate::error::Refusal;
 use crate::leaf::{ORDER, ROW, WINDOW_END, WINDOW_START};
 use crate::lineage::{any_part, leaf_name, origin, plain};
 use crate::rows as scan_rows;
+use crate::split::{is_closed, window_output};
 
 /// Partial column: which grouping set a row belongs to.
 pub const GROUPING_ID: &str = "__grouping_id";
@@ -289,7 +292,13 @@ fn enumerate(sets: &GroupingSet) -> Vec<Vec<&Expr>> {
 pub(crate) fn window_column(input: &LogicalPlan, expr: &Expr) -> Option<OutputColumn> {
     let Expr::Column(column) = plain(expr) else { return None };
     let origin = origin(input, column)?;
-    scan_rows::stream_scan(origin.0)?.shape?;
+    if is_closed(origin.0).is_some() {
+        return window_output(origin.0, origin.1);
+    }
+    let scan = scan_rows::stream_scan(origin.0)?;
+    if scan.shape.is_none() && scan.count.is_none() {
+        return None;
+    }
     match leaf_name(origin) {
         WINDOW_START => Some(OutputColumn::WindowStart),
         WINDOW_END => Some(OutputColumn::WindowEnd),

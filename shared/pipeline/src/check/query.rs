@@ -4,7 +4,7 @@ use super::duration::Bounds;
 use super::{choose, duration, required, sink};
 use crate::error::{PipelineError, code};
 use crate::raw::{Field, Given, Named, RawQuery};
-use crate::{Late, Query};
+use crate::{Incomplete, Late, Query};
 use tidemill_model::Keep;
 
 const GRACE: Bounds = Bounds { least_ms: 0, default_ms: 0 };
@@ -38,6 +38,7 @@ pub(super) fn check(
         grace_ms: duration::check(&query.grace, &format!("`grace` of {owner}"), GRACE, errors),
         late: late(&query.late, &owner, errors),
         keep: keep(&query.keep, &owner, errors),
+        incomplete: incomplete(&query.incomplete, &owner, errors),
         sink: sink::reference(&query.sink, sinks, &owner, errors),
     }
 }
@@ -61,6 +62,13 @@ fn keep(field: &Field<String>, owner: &str, errors: &mut Vec<PipelineError>) -> 
         Some(given) if given.value == "forever" => Keep::Forever,
         Some(_) => Keep::For(duration::check(field, &format!("`keep` of {owner}"), KEEP, errors)),
     }
+}
+
+fn incomplete(field: &Field<String>, owner: &str, errors: &mut Vec<PipelineError>) -> Incomplete {
+    let Some(given) = field.given() else { return Incomplete::Drop };
+    let choices = [("drop", Incomplete::Drop), ("emit", Incomplete::Emit)];
+    let what = format!("`incomplete` of {owner}");
+    choose(given, &what, &choices, errors).unwrap_or_default()
 }
 
 fn check_emit(field: &Field<String>, owner: &str, errors: &mut Vec<PipelineError>) {

@@ -3,8 +3,10 @@
 
 mod joins;
 mod late;
+mod over;
 mod queries;
 mod refusals;
 mod schedules;
 mod snapshots;
+mod stages;
 mod stored;
