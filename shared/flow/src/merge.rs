@@ -12,8 +12,10 @@
 //!
 //! Not here: which segments are merged when, and the watermark (`advance`, `time`).
 
+mod as_of;
 mod count;
 mod graph;
+mod join;
 mod late;
 mod operator;
 mod ordered;

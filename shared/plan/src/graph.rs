@@ -24,6 +24,8 @@ use crate::lineage::origin_of_index;
 use crate::rows;
 use crate::split::is_closed;
 use crate::stage::Stage;
+use crate::stage::as_of::AsOfStage;
+use crate::stage::join::JoinStage;
 use crate::stage::count::CountStage;
 use crate::stage::over::{LastStage, OverStage};
 use crate::stage::rows::RowStage;
@@ -80,6 +82,10 @@ pub struct Derived {
 /// What a stage does with rows.
 #[derive(Debug, Clone)]
 pub enum OperatorPlan {
+    /// Joins two inputs by keys and a range of times.
+    Join(Box<JoinStage>),
+    /// Joins the first input with the latest version of its key in the second.
+    AsOf(Box<AsOfStage>),
     /// OVER windows.
     Over(Box<OverStage>),
     /// Deduplication that keeps the last row of each key.
@@ -92,6 +98,8 @@ impl OperatorPlan {
     /// Schemas of its state, one for each part.
     pub fn state(&self) -> Vec<SchemaRef> {
         match self {
+            OperatorPlan::Join(join) => join.state(),
+            OperatorPlan::AsOf(join) => join.state(),
             OperatorPlan::Over(stage) => stage.parts(),
             OperatorPlan::Last(stage) => vec![Arc::clone(&stage.kept)],
             OperatorPlan::Count(stage) => stage.parts(),
@@ -106,6 +114,8 @@ impl OperatorPlan {
     /// Everything that gives its stored state its meaning.
     fn describe(&self) -> String {
         match self {
+            OperatorPlan::Join(join) => join.describe(),
+            OperatorPlan::AsOf(join) => join.describe(),
             OperatorPlan::Over(stage) => format!(
                 "{}\nkeep {:?}\n{:?}\n{:?}\n",
                 stage.display,

@@ -206,10 +206,13 @@ fn rebuild(plan: &LogicalPlan) -> Result<LogicalPlan> {
     plan.with_new_exprs(plan.expressions(), inputs)
 }
 
-/// Why a join of two streams without a bound in time is refused.
+/// Why a join within windows cannot feed another stage.
 pub(crate) fn refuse_streams_join() -> Refusal {
-    Refusal::new("plan::join::streams", "a join of two streams cannot run yet")
-        .help("aggregate both sides over the same windows and join the results ON window_start, window_end and the key; or join with a static table, [tables.NAME]")
+    Refusal::new(
+        "plan::join::streams",
+        "a join of two streams within windows stands below a join, an aggregate or OVER that mixes windows",
+    )
+    .help("keep the windows apart in what is above: add window_start, window_end to its ON, GROUP BY or PARTITION BY; or join by a range of times: b.ts BETWEEN a.ts - INTERVAL '5' MINUTE AND a.ts")
 }
 
 /// Why a node cannot stand between a stream and its aggregate, or above a bare stream.

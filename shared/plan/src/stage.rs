@@ -17,6 +17,9 @@
 //!
 //! Not here: which part of a query becomes a stage (`split`), running it (`flow`).
 
+pub(crate) mod as_of;
+mod bounds;
+pub(crate) mod join;
 pub(crate) mod count;
 pub(crate) mod over;
 pub(crate) mod rows;

@@ -27,6 +27,8 @@ use tidemill_plan::{
     QueryPlan, ROW, RowStage, Runner, Stage, part_number,
 };
 
+use super::as_of::AsOfJoin;
+use super::join::IntervalJoin;
 use super::count::Count;
 use super::late::{Ledger, RowLedger, Source};
 use super::operator::{Operator, Rows};
@@ -592,6 +594,8 @@ fn open(plan: &QueryPlan, node: &Node) -> Result<OpenNode> {
 /// An operator without state.
 fn start(operator: &OperatorPlan) -> Result<Box<dyn Operator>> {
     Ok(match operator {
+        OperatorPlan::Join(stage) => Box::new(IntervalJoin::new(stage)?),
+        OperatorPlan::AsOf(stage) => Box::new(AsOfJoin::new(stage)?),
         OperatorPlan::Over(stage) => Box::new(Over::new(stage)?),
         OperatorPlan::Last(stage) => Box::new(Last::new(stage)),
         OperatorPlan::Count(stage) => Box::new(Count::new(stage)?),
