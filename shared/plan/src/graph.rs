@@ -25,8 +25,8 @@ use crate::rows;
 use crate::split::is_closed;
 use crate::stage::Stage;
 use crate::stage::as_of::AsOfStage;
-use crate::stage::join::JoinStage;
 use crate::stage::count::CountStage;
+use crate::stage::join::JoinStage;
 use crate::stage::over::{LastStage, OverStage};
 use crate::stage::rows::RowStage;
 

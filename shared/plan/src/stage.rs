@@ -19,8 +19,8 @@
 
 pub(crate) mod as_of;
 mod bounds;
-pub(crate) mod join;
 pub(crate) mod count;
+pub(crate) mod join;
 pub(crate) mod over;
 pub(crate) mod rows;
 

@@ -336,7 +336,8 @@ impl Operator for AsOfJoin {
     }
 
     fn bytes(&self) -> u64 {
-        let waiting = (self.waiting_rows.len() + self.waiting_versions.len()) * size_of::<Waiting>();
+        let waiting =
+            (self.waiting_rows.len() + self.waiting_versions.len()) * size_of::<Waiting>();
         let latest = self.kept * (size_of::<Latest>() + size_of::<(i64, u32)>());
         self.rows.bytes() + self.versions.bytes() + self.keys.bytes() + (waiting + latest) as u64
     }

@@ -28,8 +28,8 @@ use tidemill_plan::{
 };
 
 use super::as_of::AsOfJoin;
-use super::join::IntervalJoin;
 use super::count::Count;
+use super::join::IntervalJoin;
 use super::late::{Ledger, RowLedger, Source};
 use super::operator::{Operator, Rows};
 use super::ordered::{Ordered, times};

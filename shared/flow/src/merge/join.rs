@@ -195,7 +195,8 @@ impl IntervalJoin {
                 }
                 let first = other.first;
                 for at in start..stop.max(start) {
-                    let found = (self.of_key[fact.key as usize][1 - side][at].number - first) as u32;
+                    let found =
+                        (self.of_key[fact.key as usize][1 - side][at].number - first) as u32;
                     match side {
                         LEFT => pairs.push(row as u32, found),
                         _ => pairs.push(found, row as u32),

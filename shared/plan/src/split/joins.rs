@@ -59,8 +59,9 @@ fn with_match_condition(join: Join) -> Result<Join> {
     let parts = join.filter.clone().map(split_conjunction_owned).unwrap_or_default();
     let replaced = |part: Expr| match part {
         Expr::ScalarFunction(mut call) if call.func.name() == AS_OF_TIME => {
-            let right = event_time(&join.right)
-                .ok_or_else(|| as_of::refuse("the right side of an as-of join has no event time"))?;
+            let right = event_time(&join.right).ok_or_else(|| {
+                as_of::refuse("the right side of an as-of join has no event time")
+            })?;
             call.args = call.args.into_iter().map(|left| left.gt_eq(right.clone())).collect();
             call.func = Arc::new(as_of_marker());
             Ok(Expr::ScalarFunction(call))

@@ -181,10 +181,8 @@ fn rewrite(tables: &mut TableWithJoins) -> Result<(), Refusal> {
 
 fn rewrite_join(join: &mut Join) -> Result<(), Refusal> {
     let marker = system_time_of(&mut join.relation);
-    let operator = std::mem::replace(
-        &mut join.join_operator,
-        JoinOperator::CrossJoin(JoinConstraint::None),
-    );
+    let operator =
+        std::mem::replace(&mut join.join_operator, JoinOperator::CrossJoin(JoinConstraint::None));
     join.join_operator = match (operator, marker) {
         (JoinOperator::AsOf { match_condition, constraint }, None) => {
             let (marker, is_left) = match_marker(match_condition)?;

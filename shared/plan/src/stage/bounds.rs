@@ -170,7 +170,9 @@ fn milliseconds(value: &ScalarValue) -> Option<i128> {
         ScalarValue::IntervalMonthDayNano(Some(it)) if it.months == 0 => {
             (it.days, i128::from(it.nanoseconds))
         }
-        ScalarValue::IntervalDayTime(Some(it)) => (it.days, i128::from(it.milliseconds) * 1_000_000),
+        ScalarValue::IntervalDayTime(Some(it)) => {
+            (it.days, i128::from(it.milliseconds) * 1_000_000)
+        }
         ScalarValue::DurationSecond(Some(it)) => (0, i128::from(*it) * 1_000_000_000),
         ScalarValue::DurationMillisecond(Some(it)) => (0, i128::from(*it) * 1_000_000),
         ScalarValue::DurationMicrosecond(Some(it)) => (0, i128::from(*it) * 1_000),
@@ -217,7 +219,8 @@ mod tests {
 
     #[test]
     fn other_conditions_are_no_bounds() {
-        let month = lit(ScalarValue::IntervalMonthDayNano(Some(IntervalMonthDayNano::new(1, 0, 0))));
+        let month =
+            lit(ScalarValue::IntervalMonthDayNano(Some(IntervalMonthDayNano::new(1, 0, 0))));
         assert_eq!(of(&col("b").lt(col("a") + month)), None);
         assert_eq!(of(&col("b").not_eq(col("a"))), None);
         assert_eq!(of(&col("b").lt(col("a") + length(1_500_000))), None);

@@ -103,8 +103,7 @@ impl Condition {
         };
         let on: Vec<Expr> = join.on.iter().map(equal).collect();
         let filters = join.filter.iter().flat_map(split_conjunction);
-        let mut condition =
-            Condition { keys: Vec::new(), bounds: Vec::new(), rest: Vec::new() };
+        let mut condition = Condition { keys: Vec::new(), bounds: Vec::new(), rest: Vec::new() };
         for part in on.iter().chain(filters) {
             if let Some(bounds) = sides.bounds(part) {
                 condition.bound(bounds, part);
@@ -118,9 +117,8 @@ impl Condition {
     }
 
     fn bound(&mut self, bounds: Bounds, part: &Expr) {
-        let same = |it: &&mut (Bounds, Vec<Expr>)| {
-            it.0.left == bounds.left && it.0.right == bounds.right
-        };
+        let same =
+            |it: &&mut (Bounds, Vec<Expr>)| it.0.left == bounds.left && it.0.right == bounds.right;
         match self.bounds.iter_mut().find(same) {
             Some((known, parts)) => {
                 *known = known.and(bounds);

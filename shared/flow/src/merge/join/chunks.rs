@@ -132,11 +132,14 @@ mod tests {
         let mut chunks = Chunks::new(Arc::clone(&schema));
         let mut expected: VecDeque<i64> = VecDeque::new();
         let mut next = 0;
-        for (pushed, dropped) in [(9, 2), (1, 0), (3, 0), (0, 5), (1, 0), (40, 30), (2, 1), (1, 0)] {
+        for (pushed, dropped) in [(9, 2), (1, 0), (3, 0), (0, 5), (1, 0), (40, 30), (2, 1), (1, 0)]
+        {
             let values = Int64Array::from_iter_values(next..next + pushed);
             expected.extend(next..next + pushed);
             next += pushed;
-            chunks.push(RecordBatch::try_new(Arc::clone(&schema), vec![Arc::new(values)]).unwrap()).unwrap();
+            chunks
+                .push(RecordBatch::try_new(Arc::clone(&schema), vec![Arc::new(values)]).unwrap())
+                .unwrap();
             chunks.drop_first(dropped);
             expected.drain(..dropped.min(expected.len()));
             assert_eq!(chunks.len(), expected.len());

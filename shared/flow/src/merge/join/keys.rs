@@ -130,7 +130,6 @@ impl Keys {
         true
     }
 
-
     /// Numbers are below this.
     pub(in crate::merge) fn len(&self) -> usize {
         self.held.len()
