@@ -29,6 +29,7 @@ use crate::stage::count::CountStage;
 use crate::stage::join::JoinStage;
 use crate::stage::over::{LastStage, OverStage};
 use crate::stage::rows::RowStage;
+use crate::state_part::stage_and_part;
 
 /// The stages of a query of rows.
 #[derive(Debug, Clone)]
@@ -137,20 +138,11 @@ impl OperatorPlan {
     }
 }
 
-/// Parts of one stage's state are numbered in the upper bits of the stage's number, so that the
-/// first part has the stage's own.
-const PART_BITS: u32 = 12;
-
-/// The number under which part `part` of stage `stage` is stored.
-pub fn part_number(stage: usize, part: usize) -> u16 {
-    (stage | part << PART_BITS) as u16
-}
-
 impl Graph {
     /// Schema of a stored part of the state; `None`: no stage has it.
     pub fn state_schema(&self, number: u16) -> Option<SchemaRef> {
-        let (stage, part) = (usize::from(number) & ((1 << PART_BITS) - 1), number >> PART_BITS);
-        self.nodes.get(stage)?.state().into_iter().nth(usize::from(part))
+        let (stage, part) = stage_and_part(number);
+        self.nodes.get(stage)?.state().into_iter().nth(part)
     }
 }
 

@@ -603,7 +603,11 @@ fn cut_stage(aggregate: &Aggregate) -> Result<Stage> {
     streams.dedup();
     let partition_by: Vec<String> =
         scans.iter().flat_map(|scan| scan.partition_by.iter().cloned()).collect();
-    let stage = Stage::new(aggregate, input, streams, shape)?;
+    let mut stage = Stage::new(aggregate, input, streams, shape)?;
+    stage.gaps = rows::gaps(&scans)?;
+    for (stream, column) in &stage.gaps {
+        stage.display += &format!(" gap={stream}.{column}");
+    }
     check_window_grouped(&stage)?;
     if matches!(shape, WindowShape::Session { .. }) && !partition_by.is_empty() {
         check_partition(aggregate, &partition_by)?;

@@ -16,7 +16,7 @@
 mod as_of;
 mod depth;
 
-use datafusion::sql::sqlparser::ast::Statement;
+use datafusion::sql::sqlparser::ast::{Expr, Statement};
 use datafusion::sql::sqlparser::dialect::GenericDialect;
 use datafusion::sql::sqlparser::keywords::Keyword;
 use datafusion::sql::sqlparser::parser::Parser;
@@ -66,6 +66,25 @@ pub(crate) fn parse(sql: &str) -> Result<Statement, Refusal> {
         .help("make each statement a [queries.NAME] of its own")),
         (None, _) => Err(Refusal::new("plan::sql::empty", "the SQL is empty")
             .help("write SELECT … FROM TUMBLE(stream, event_time, INTERVAL '1' MINUTE) …")),
+    }
+}
+
+/// Reads one condition over the columns of a row.
+pub(crate) fn parse_condition(sql: &str) -> Result<Expr, Refusal> {
+    let dialect = GenericDialect {};
+    let syntax = |message: String| Refusal::from_engine(plan_error(message), sql).syntax();
+    let tokens = Tokenizer::new(&dialect, sql)
+        .tokenize_with_location()
+        .map_err(|error| syntax(error.to_string()))?;
+    bounded(depth::measure(&tokens))?;
+    let mut parser = Parser::new(&dialect)
+        .with_recursion_limit(SQL_NESTING_MAX)
+        .with_tokens_with_locations(tokens);
+    let condition = parser.parse_expr().map_err(|error| syntax(error.to_string()))?;
+    let rest = parser.next_token();
+    match rest.token {
+        Token::EOF => Ok(condition),
+        _ => Err(syntax(format!("Expected: end of the condition, found: {rest}"))),
     }
 }
 

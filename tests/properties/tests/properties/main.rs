@@ -6,6 +6,7 @@ mod late;
 mod over;
 mod queries;
 mod refusals;
+mod revisions;
 mod schedules;
 mod snapshots;
 mod stages;
