@@ -13,14 +13,14 @@
 //! Not here: where a plan is cut (`split`), what a stage is (`stage`), running them (`flow`).
 
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
-use datafusion::common::{Column, Result, internal_err};
+use datafusion::common::{Result, internal_err};
 use datafusion::logical_expr::{Expr, LogicalPlan, Projection};
 use std::sync::Arc;
 use tidemill_model::WindowShape;
 
 use crate::error::Refusal;
 use crate::leaf::{ClosedWindows, ROW};
-use crate::lineage::{leaf_name, origin_of_index};
+use crate::lineage::origin_of_index;
 use crate::rows;
 use crate::split::is_closed;
 use crate::stage::Stage;
@@ -95,6 +95,11 @@ impl OperatorPlan {
             OperatorPlan::Last(stage) => vec![Arc::clone(&stage.kept)],
             OperatorPlan::Count(stage) => stage.parts(),
         }
+    }
+
+    /// What it does, in one line, for people.
+    pub(crate) fn display(&self) -> String {
+        self.describe().lines().next().unwrap_or_default().to_string()
     }
 
     /// Everything that gives its stored state its meaning.
@@ -370,10 +375,4 @@ pub(crate) fn leaves(plan: &LogicalPlan, visit: &mut dyn FnMut(&ClosedWindows)) 
         Ok(TreeNodeRecursion::Continue)
     })?;
     Ok(())
-}
-
-/// Name of a column for messages: as it was called where it entered.
-pub(crate) fn named(plan: &LogicalPlan, column: &Column) -> String {
-    crate::lineage::origin(plan, column)
-        .map_or_else(|| column.name.clone(), |origin| leaf_name(origin).to_string())
 }

@@ -6,7 +6,9 @@ use std::sync::Arc;
 use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion::common::{Column, DFSchema, JoinType, Result, internal_err};
 use datafusion::datasource::source_as_provider;
-use datafusion::logical_expr::{Expr, LogicalPlan, Projection, TableScan, Union, Volatility};
+use datafusion::logical_expr::{
+    Expr, LogicalPlan, Projection, TableScan, TableScanBuilder, Union, Volatility,
+};
 
 use crate::error::Refusal;
 use crate::functions::TIME_FUNCTIONS;
@@ -167,8 +169,11 @@ fn scan_with_row(scan: &TableScan) -> Result<LogicalPlan> {
     let mut scan = scan.clone();
     if let Some(columns) = scan.projection.take_if(|columns| !columns.contains(&row)) {
         let columns = columns.into_iter().chain([row]).collect();
-        let (name, source) = (scan.table_name, scan.source);
-        scan = TableScan::try_new(name, source, Some(columns), scan.filters, scan.fetch)?;
+        scan = TableScanBuilder::new(scan.table_name, scan.source)
+            .with_projection(Some(columns))
+            .with_filters(scan.filters)
+            .with_fetch(scan.fetch)
+            .build()?;
     }
     Ok(LogicalPlan::TableScan(scan))
 }

@@ -7,4 +7,5 @@ mod queries;
 mod refusals;
 mod schedules;
 mod snapshots;
+mod stages;
 mod stored;
