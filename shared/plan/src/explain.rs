@@ -46,6 +46,18 @@ pub fn explain(query: &QueryPlan) -> String {
                 writeln!(text, "  a row is final when the watermark is past its event time{grace}");
         }
     }
+    if query.allowed_lateness_ms > 0 {
+        let allowed = ms(query.allowed_lateness_ms);
+        let _ = writeln!(text, "  rows that come up to {allowed} later change its result");
+    }
+    if let Some(revisions) = &query.revisions {
+        if revisions.updates {
+            let _ = writeln!(text, "  every tick emits the windows that it changed");
+        }
+        if revisions.when.is_some() {
+            let _ = writeln!(text, "  rows are emitted early, once, when `emit_when` holds");
+        }
+    }
     let _ = writeln!(text, "\n  in ingest, per batch of one shard");
     for (number, ingested) in query.ingested() {
         match ingested {
@@ -118,6 +130,9 @@ fn shape(shape: &WindowShape) -> String {
                 ms(step_ms),
                 offset(offset_ms)
             )
+        }
+        WindowShape::Session { gap_ms: 0 } => {
+            "sessions per key, each event with its gap".to_string()
         }
         WindowShape::Session { gap_ms } => format!("sessions per key, gap {}", ms(gap_ms)),
     }

@@ -24,9 +24,12 @@ use crate::lineage::origin_of_index;
 use crate::rows;
 use crate::split::is_closed;
 use crate::stage::Stage;
+use crate::stage::as_of::AsOfStage;
 use crate::stage::count::CountStage;
+use crate::stage::join::JoinStage;
 use crate::stage::over::{LastStage, OverStage};
 use crate::stage::rows::RowStage;
+use crate::state_part::stage_and_part;
 
 /// The stages of a query of rows.
 #[derive(Debug, Clone)]
@@ -79,6 +82,10 @@ pub struct Derived {
 /// What a stage does with rows.
 #[derive(Debug, Clone)]
 pub enum OperatorPlan {
+    /// Joins two inputs by keys and a range of times.
+    Join(Box<JoinStage>),
+    /// Joins the first input with the latest version of its key in the second.
+    AsOf(Box<AsOfStage>),
     /// OVER windows.
     Over(Box<OverStage>),
     /// Deduplication that keeps the last row of each key.
@@ -91,6 +98,8 @@ impl OperatorPlan {
     /// Schemas of its state, one for each part.
     pub fn state(&self) -> Vec<SchemaRef> {
         match self {
+            OperatorPlan::Join(join) => join.state(),
+            OperatorPlan::AsOf(join) => join.state(),
             OperatorPlan::Over(stage) => stage.parts(),
             OperatorPlan::Last(stage) => vec![Arc::clone(&stage.kept)],
             OperatorPlan::Count(stage) => stage.parts(),
@@ -105,6 +114,8 @@ impl OperatorPlan {
     /// Everything that gives its stored state its meaning.
     fn describe(&self) -> String {
         match self {
+            OperatorPlan::Join(join) => join.describe(),
+            OperatorPlan::AsOf(join) => join.describe(),
             OperatorPlan::Over(stage) => format!(
                 "{}\nkeep {:?}\n{:?}\n{:?}\n",
                 stage.display,
@@ -127,20 +138,11 @@ impl OperatorPlan {
     }
 }
 
-/// Parts of one stage's state are numbered in the upper bits of the stage's number, so that the
-/// first part has the stage's own.
-const PART_BITS: u32 = 12;
-
-/// The number under which part `part` of stage `stage` is stored.
-pub fn part_number(stage: usize, part: usize) -> u16 {
-    (stage | part << PART_BITS) as u16
-}
-
 impl Graph {
     /// Schema of a stored part of the state; `None`: no stage has it.
     pub fn state_schema(&self, number: u16) -> Option<SchemaRef> {
-        let (stage, part) = (usize::from(number) & ((1 << PART_BITS) - 1), number >> PART_BITS);
-        self.nodes.get(stage)?.state().into_iter().nth(usize::from(part))
+        let (stage, part) = stage_and_part(number);
+        self.nodes.get(stage)?.state().into_iter().nth(part)
     }
 }
 

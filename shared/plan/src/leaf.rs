@@ -63,6 +63,8 @@ pub(crate) struct StreamScan {
     pub partition_by: Vec<String>,
     /// The column that is the stream's event time.
     pub event_time: String,
+    /// The column that holds each event's own session gap, milliseconds.
+    pub gap: Option<String>,
     schema: SchemaRef,
 }
 
@@ -83,7 +85,7 @@ impl StreamScan {
         let schema = Arc::new(Schema::new(fields));
         let event_time = event_time_column(stream).to_string();
         let stream = stream.name.clone();
-        StreamScan { stream, shape, count: None, partition_by, event_time, schema }
+        StreamScan { stream, shape, count: None, partition_by, gap: None, event_time, schema }
     }
 
     /// A stream in count windows. Until rows are counted both ends of a window are the row's own

@@ -1,6 +1,7 @@
 //! The hidden column [`ROW`] on its way from a stream to the stage above it, and the nodes that it
 //! can pass.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
@@ -24,6 +25,7 @@ pub(crate) struct Scanned {
     pub(crate) shape: Option<tidemill_model::WindowShape>,
     pub(crate) count: Option<CountShape>,
     pub(crate) partition_by: Vec<String>,
+    pub(crate) gap: Option<String>,
     pub(crate) event_time: String,
 }
 
@@ -37,6 +39,7 @@ pub(crate) fn stream_scan(plan: &LogicalPlan) -> Option<Scanned> {
         shape: scan.shape,
         count: scan.count,
         partition_by: scan.partition_by.clone(),
+        gap: scan.gap.clone(),
         event_time: scan.event_time.clone(),
     })
 }
@@ -81,6 +84,26 @@ pub(crate) fn scans(plan: &LogicalPlan) -> Result<Vec<Scanned>> {
         Ok(TreeNodeRecursion::Continue)
     })?;
     Ok(found)
+}
+
+/// The column of each stream that holds its events' own session gaps.
+pub(crate) fn gaps(scans: &[Scanned]) -> Result<BTreeMap<String, String>> {
+    let mut gaps = BTreeMap::new();
+    for Scanned { stream, gap, .. } in scans {
+        let Some(gap) = gap else { continue };
+        let other = gaps.insert(stream.clone(), gap.clone()).filter(|other| other != gap);
+        if let Some(other) = other {
+            return Err(Refusal::new(
+                "plan::window::gap",
+                format!(
+                    "stream `{stream}` has sessions by `{gap}` and by `{other}` under one aggregate"
+                ),
+            )
+            .help("use the same gap column in both places, or make them queries of their own")
+            .into_engine());
+        }
+    }
+    Ok(gaps)
 }
 
 /// The column [`ROW`] of a schema.
@@ -183,10 +206,13 @@ fn rebuild(plan: &LogicalPlan) -> Result<LogicalPlan> {
     plan.with_new_exprs(plan.expressions(), inputs)
 }
 
-/// Why a join of two streams without a bound in time is refused.
+/// Why a join within windows cannot feed another stage.
 pub(crate) fn refuse_streams_join() -> Refusal {
-    Refusal::new("plan::join::streams", "a join of two streams cannot run yet")
-        .help("aggregate both sides over the same windows and join the results ON window_start, window_end and the key; or join with a static table, [tables.NAME]")
+    Refusal::new(
+        "plan::join::streams",
+        "a join of two streams within windows stands below a join, an aggregate or OVER that mixes windows",
+    )
+    .help("keep the windows apart in what is above: add window_start, window_end to its ON, GROUP BY or PARTITION BY; or join by a range of times: b.ts BETWEEN a.ts - INTERVAL '5' MINUTE AND a.ts")
 }
 
 /// Why a node cannot stand between a stream and its aggregate, or above a bare stream.

@@ -8,6 +8,8 @@
 //!    running it window by window gives what running it over everything would; but ORDER BY and
 //!    LIMIT, which mean "per closed window".
 
+pub(crate) mod joins;
+
 use std::sync::Arc;
 
 use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
@@ -26,7 +28,9 @@ use crate::graph::{self, AggregateRows, Derived, Glue, Graph, Node, NodeKind, Op
 use crate::leaf::{ClosedWindows, ROW};
 use crate::lineage::{any_node, any_part, leaf_name, origin, origin_of_index, plain};
 use crate::rows::{self, Scanned};
+use crate::stage::as_of::{AsOfStage, is_as_of};
 use crate::stage::count::{CountShape, CountStage};
+use crate::stage::join::{JoinStage, Joined};
 use crate::stage::over::{self, LastStage, OverStage};
 use crate::stage::rows::RowStage;
 use crate::stage::{OutputColumn, Stage, window_column};
@@ -290,21 +294,32 @@ impl Cut {
         let (of_left, of_right) = (shape_above(&left)?, shape_above(&right)?);
         let node = LogicalPlan::Join(join);
         let node = rebuilt(node, vec![left, right])?;
-        if of_left.is_some() && of_right.is_some() {
-            shape_above(&node)?;
-        }
-        match (&node, of_left, of_right) {
-            (LogicalPlan::Join(join), Some(shape), Some(_)) if joins_windows(join, shape) => {
-                Ok(node)
+        let LogicalPlan::Join(join) = &node else {
+            return internal_err!("a join is none any more");
+        };
+        if let (Some(of_left), Some(_)) = (of_left, of_right)
+            && !is_as_of(join)
+        {
+            if of_right == Some(of_left) && joins_windows(join, of_left) {
+                return Ok(node);
             }
-            (_, Some(_), Some(_)) => Err(Refusal::new(
-                "plan::mixes_windows",
-                "a join of two windowed streams mixes windows",
-            )
-            .help("join ON both sides' window_start and window_end being equal")
-            .into_engine()),
-            _ => Err(rows::refuse_streams_join().into_engine()),
+            // Windows of different lengths never begin and end together.
+            let (start, end) = equal_edges(join);
+            if of_right != Some(of_left) && start && end || !JoinStage::is_bounded(join)? {
+                shape_above(&node)?;
+                return Err(Refusal::new(
+                    "plan::mixes_windows",
+                    "a join of two windowed streams mixes windows",
+                )
+                .help("join ON both sides' window_start and window_end being equal")
+                .into_engine());
+            }
         }
+        let Joined { stage, schema, times, ordered_by } = match is_as_of(join) {
+            true => AsOfStage::new(join, self.options.keep)?,
+            false => JoinStage::new(join)?,
+        };
+        Ok(self.derived(stage, schema, times, ordered_by))
     }
 
     /// Cuts off what ingest can run whole, as stages of single events.
@@ -578,7 +593,11 @@ fn cut_stage(aggregate: &Aggregate) -> Result<Stage> {
     streams.dedup();
     let partition_by: Vec<String> =
         scans.iter().flat_map(|scan| scan.partition_by.iter().cloned()).collect();
-    let stage = Stage::new(aggregate, input, streams, shape)?;
+    let mut stage = Stage::new(aggregate, input, streams, shape)?;
+    stage.gaps = rows::gaps(&scans)?;
+    for (stream, column) in &stage.gaps {
+        stage.display += &format!(" gap={stream}.{column}");
+    }
     check_window_grouped(&stage)?;
     if matches!(shape, WindowShape::Session { .. }) && !partition_by.is_empty() {
         check_partition(aggregate, &partition_by)?;
@@ -842,7 +861,13 @@ fn keeps_windows(exprs: &[Expr], input: &LogicalPlan, shape: WindowShape) -> boo
     }
 }
 
-fn joins_windows(join: &datafusion::logical_expr::Join, shape: WindowShape) -> bool {
+fn joins_windows(join: &Join, shape: WindowShape) -> bool {
+    let (start, end) = equal_edges(join);
+    told_apart(start, end, shape)
+}
+
+/// Whether a join asks for equal starts and for equal ends of windows.
+fn equal_edges(join: &Join) -> (bool, bool) {
     let side = |plan: &LogicalPlan, expr: &Expr| match plain(expr) {
         Expr::Column(column) => closed_window_column(plan, column),
         _ => None,
@@ -862,7 +887,7 @@ fn joins_windows(join: &datafusion::logical_expr::Join, shape: WindowShape) -> b
             side(&join.left, left) == Some(wanted) && side(&join.right, right) == Some(wanted)
         })
     };
-    told_apart(equal(OutputColumn::WindowStart), equal(OutputColumn::WindowEnd), shape)
+    (equal(OutputColumn::WindowStart), equal(OutputColumn::WindowEnd))
 }
 
 fn keeps_table_rows(join: &datafusion::logical_expr::Join) -> bool {

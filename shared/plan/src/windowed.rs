@@ -1,8 +1,8 @@
 //! TUMBLE, HOP, CUMULATE and SESSION in FROM: which stream, which windows.
 //!
 //! Arguments by position, `TUMBLE(s, ts, size [, offset])`, `HOP(s, ts, slide, size [, offset])`,
-//! `CUMULATE(s, ts, step, size [, offset])`, `SESSION(s, ts, gap)`, `TUMBLE_ROWS(s, ts, rows)`,
-//! `HOP_ROWS(s, ts, step, rows)`, or by Flink's names (`DATA =>`,
+//! `CUMULATE(s, ts, step, size [, offset])`, `SESSION(s, ts, gap)` with an interval or a column of
+//! milliseconds, `TUMBLE_ROWS(s, ts, rows)`, `HOP_ROWS(s, ts, step, rows)`, or by Flink's names (`DATA =>`,
 //! `TIMECOL =>`, `SIZE =>` …), with or without `TABLE(…)` around them.
 //!
 //! Not here: which windows an event falls in (`tidemill_model::WindowShape`).
@@ -21,8 +21,8 @@ use datafusion::sql::sqlparser::ast::{
     Expr as SqlExpr, FunctionArg, FunctionArgExpr, FunctionArgOperator, FunctionArguments, Ident,
     ObjectName, Spanned, TableFactor,
 };
-use tidemill_model::{WindowError, WindowShape};
-use tidemill_pipeline::Stream;
+use tidemill_model::{ColumnType, WindowError, WindowShape};
+use tidemill_pipeline::{Column, Stream};
 
 use crate::assigned::windows_over;
 use crate::error::{Refusal, span_range};
@@ -205,6 +205,12 @@ impl WindowFunctions {
             return LogicalPlanBuilder::scan(table, provider_as_source(Arc::new(scan)), None)?
                 .build();
         }
+        let gap = match bound.get("GAP").map(|gap| (gap, last_name(gap))) {
+            Some((gap, Some(name))) => {
+                Some(self.gap_column(&table, gap, &context.normalize_ident(name))?)
+            }
+            _ => None,
+        };
         let mut ms = |name: &str| match bound.get(name) {
             Some(value) => self.milliseconds(value, context),
             None => Ok(0),
@@ -213,6 +219,7 @@ impl WindowFunctions {
             Kind::Tumble => WindowShape::tumble(ms("SIZE")?, ms("OFFSET")?),
             Kind::Hop => WindowShape::hop(ms("SLIDE")?, ms("SIZE")?, ms("OFFSET")?),
             Kind::Cumulate => WindowShape::cumulate(ms("STEP")?, ms("SIZE")?, ms("OFFSET")?),
+            Kind::Session if gap.is_some() => Ok(WindowShape::session_of_own_gaps()),
             Kind::Session | Kind::TumbleRows | Kind::HopRows => WindowShape::session(ms("GAP")?),
         };
         let shape = shape.map_err(|error| self.uneven(&error, &bound).into_engine())?;
@@ -220,7 +227,8 @@ impl WindowFunctions {
             Data::Stream(stream) => {
                 self.check_time(stream, &bound["TIMECOL"], context)?;
                 let table = TableReference::bare(stream.name.clone());
-                let scan = StreamScan::new(stream, Some(shape), partition_by);
+                let mut scan = StreamScan::new(stream, Some(shape), partition_by);
+                scan.gap = gap;
                 let source = provider_as_source(Arc::new(scan));
                 LogicalPlanBuilder::scan(table, source, None)?.build()
             }
@@ -230,6 +238,37 @@ impl WindowFunctions {
                 windows_over(plan, shape, time, name)
             }
         }
+    }
+
+    /// The stream's column that holds each event's own gap.
+    fn gap_column(&self, table: &Data<'_>, value: &SqlExpr, name: &str) -> Result<String> {
+        let Data::Stream(stream) = table else {
+            return Err(Refusal::new(
+                "plan::session::rows",
+                "sessions over another query's results cannot run yet",
+            )
+            .help("make the sessions over the stream itself")
+            .at(self.place(value))
+            .into_engine());
+        };
+        let is_named = |column: &&Column| column.name.eq_ignore_ascii_case(name);
+        let is_whole =
+            |column: &&Column| matches!(column.data_type, ColumnType::Int32 | ColumnType::Int64);
+        let column = stream.columns.iter().find(is_named);
+        if let Some(column) = column.filter(is_whole) {
+            return Ok(column.name.clone());
+        }
+        let message = match column {
+            Some(_) => format!("the session gap {value} is no column of whole numbers"),
+            None => format!("stream `{}` has no column {value}", stream.name),
+        };
+        Err(Refusal::new("plan::window::gap", message)
+            .help(
+                "write an interval, such as INTERVAL '30' MINUTE, or a column of type `int` or \
+                 `bigint` that holds each event's gap in milliseconds",
+            )
+            .at(self.place(value))
+            .into_engine())
     }
 
     fn uneven(&self, error: &WindowError, bound: &BTreeMap<&str, SqlExpr>) -> Refusal {

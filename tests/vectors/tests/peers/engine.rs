@@ -98,7 +98,10 @@ pub(crate) fn run(
         match event {
             Event::Record(record) => {
                 ticks.records.push(record.clone());
-                let segment = ticks.append(&log, &mut decoder, &mut combiner, record);
+                let segment = {
+                    let gap = vector.window.gap_of(record);
+                    ticks.append(&log, &mut decoder, &mut combiner, record, gap)
+                };
                 ticks.tick(&log, Some(&segment), None);
             }
             Event::Watermark(watermark) => ticks.tick(&log, None, Some(watermark)),
@@ -132,9 +135,11 @@ impl Ticks {
         decoder: &mut Decoder,
         combiner: &mut Combiner,
         record: &Record,
+        gap: Option<i64>,
     ) -> Segment {
         let Record { t, key, value, group } = record;
-        let text = json!({ "t": t, "key": key, "value": value, "group": group }).to_string();
+        let text = json!({ "t": t, "key": key, "value": value, "group": group, "gap": gap });
+        let text = text.to_string();
         let position = Position::from_offset(self.records.len() as u64 - 1);
         let raw = RawRecord { bytes: 0..text.len() as u32, position, arrival: NOW };
         let decoded = decoder.decode(log, RawBatch::new(Bytes::from(text), vec![raw]));
