@@ -10,19 +10,22 @@
 
 use std::sync::Arc;
 
-use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
-use datafusion::common::{Column, DFSchemaRef, Result};
+use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
+use datafusion::common::{Column, DFSchemaRef, Result, internal_err};
 use datafusion::logical_expr::{
-    Aggregate, Distinct, Expr, Extension, Join, JoinType, LogicalPlan, Volatility, Window,
+    Aggregate, Distinct, Expr, Extension, Join, JoinType, LogicalPlan, UserDefinedLogicalNodeCore,
+    Volatility, Window,
 };
 use tidemill_model::{Keep, WindowShape};
 
+use crate::assigned::{Assigned, assigned};
 use crate::error::Refusal;
 use crate::functions::TIME_FUNCTIONS;
-use crate::graph::{self, Derived, Graph, Node, NodeKind};
+use crate::graph::{self, AggregateRows, Derived, Glue, Graph, Node, NodeKind, OperatorPlan};
 use crate::leaf::{ClosedWindows, ROW};
 use crate::lineage::{any_node, any_part, leaf_name, origin, origin_of_index, plain};
 use crate::rows::{self, Scanned};
+use crate::stage::over::{self, LastStage, OverStage};
 use crate::stage::rows::RowStage;
 use crate::stage::{OutputColumn, Stage, window_column};
 
@@ -45,9 +48,18 @@ pub(crate) fn split(plan: LogicalPlan, options: Options) -> Result<Split> {
             .help("read a stream through a window function: FROM TUMBLE(stream, event_time, INTERVAL '1' MINUTE)")
             .into_engine());
     }
-    let mut cut = Cut { nodes: Vec::new(), aggregates: Vec::new(), options };
+    let reduced = over::reduced(&plan)?;
+    let mut cut = Cut { nodes: Vec::new(), aggregates: Vec::new(), options, reduced };
     let upper = cut.node(plan)?;
     let upper = without_order(cut.rows_of_records(upper)?);
+    if any_node(&upper, |node| assigned(node).is_some()) {
+        return Err(Refusal::new(
+            "plan::window::no_aggregate",
+            "windows over another query's results need an aggregate",
+        )
+        .help("add GROUP BY …, window_start, window_end")
+        .into_engine());
+    }
     let shape = shape_above(&upper)?;
     match shape {
         Some(shape) => check_upper(&upper, shape, stages_above(&upper)?.len())?,
@@ -64,7 +76,7 @@ pub(crate) fn split(plan: LogicalPlan, options: Options) -> Result<Split> {
 fn of_log(node: &Node) -> Option<Stage> {
     match &node.kind {
         NodeKind::Aggregate(stage) => Some(stage.clone()),
-        NodeKind::Rows(_) | NodeKind::Derived(_) => None,
+        NodeKind::Rows(_) | NodeKind::AggregateRows(_) | NodeKind::Derived(_) => None,
     }
 }
 
@@ -136,6 +148,8 @@ struct Cut {
     /// stream are equal whatever their windows.
     aggregates: Vec<(Aggregate, Vec<Scanned>, LogicalPlan)>,
     options: Options,
+    /// Window nodes of which only the first rows are kept.
+    reduced: Vec<Window>,
 }
 
 impl Cut {
@@ -159,6 +173,20 @@ impl Cut {
             }
             LogicalPlan::Aggregate(aggregate) if rows::is_of_records(&aggregate.input) => {
                 self.aggregate(aggregate)
+            }
+            LogicalPlan::Aggregate(aggregate) => {
+                let input = Arc::new(self.node(aggregate.input.as_ref().clone())?);
+                let aggregate =
+                    Aggregate::try_new(input, aggregate.group_expr, aggregate.aggr_expr)?;
+                match windows_over_rows(&aggregate.input)? {
+                    Some(windows) => self.aggregate_rows(aggregate, &windows),
+                    None => Ok(LogicalPlan::Aggregate(aggregate)),
+                }
+            }
+            LogicalPlan::Extension(_) if let Some(windows) = assigned(&plan) => {
+                let input = self.node(windows.input.clone())?;
+                let input = self.rows_of_records(input)?;
+                rebuilt(plan, vec![input])
             }
             LogicalPlan::Window(window) => self.window(window),
             LogicalPlan::Join(join)
@@ -191,6 +219,7 @@ impl Cut {
 
     /// OVER: within windows it belongs to the upper plan, else it is a stage.
     fn window(&mut self, window: Window) -> Result<LogicalPlan> {
+        let is_reduced = self.reduced.contains(&window);
         let input = self.node(window.input.as_ref().clone())?;
         let input = self.rows_of_records(input)?;
         let shape = shape_above(&input)?;
@@ -199,8 +228,51 @@ impl Cut {
             (LogicalPlan::Window(window), Some(shape)) if over_in_windows(window, shape) => {
                 Ok(node)
             }
-            _ => Err(rows::refuse_node(&node).into_engine()),
+            (LogicalPlan::Window(window), shape) => self.over(window, shape, is_reduced),
+            _ => internal_err!("a window node has become another"),
         }
+    }
+
+    /// OVER as a stage of its own.
+    fn over(
+        &mut self,
+        window: &Window,
+        shape: Option<WindowShape>,
+        is_reduced: bool,
+    ) -> Result<LogicalPlan> {
+        let input = window.input.as_ref();
+        let keep = self.options.keep;
+        let delays: Vec<Option<i64>> =
+            graph::times(input).into_iter().map(|time| time.map(|time| time.delay_ms)).collect();
+        if shape.is_some() && !over::is_by_time(window, &delays)? {
+            return Err(Refusal::new("plan::mixes_windows", OVER_MIXES)
+                .help(OVER_MIXES_HELP)
+                .into_engine());
+        }
+        let last = match is_reduced {
+            true => LastStage::new(window, input.schema(), &delays, keep)?,
+            false => None,
+        };
+        let (time, delay_ms, is_ordered, operator) = match last {
+            Some(stage) => (stage.time, stage.keep_ms, true, OperatorPlan::Last(Box::new(stage))),
+            None => {
+                let stage = OverStage::new(window, input.schema(), &delays, keep)?;
+                let (delay_ms, is_ordered) = (stage.delay_ms, stage.is_ordered);
+                (stage.time, delay_ms, is_ordered, OperatorPlan::Over(Box::new(stage)))
+            }
+        };
+        let glue = Glue::new(input, time)?;
+        // Beside the time by which they wait, rows keep only times that did not have to wait before.
+        let waited = |(index, delay): (usize, &Option<i64>)| {
+            let delay = (*delay).filter(|_| index == time || glue.is_ordered);
+            delay.zip(delay_ms).map(|(before, here)| before.saturating_add(here))
+        };
+        let columns = window.schema.fields().len();
+        let mut times: Vec<Option<i64>> = delays.iter().enumerate().map(waited).collect();
+        times.resize(columns, None);
+        let derived = Derived { inputs: vec![glue], operator };
+        let ordered_by = is_ordered.then_some(time);
+        Ok(self.derived(derived, Arc::clone(&window.schema), times, ordered_by))
     }
 
     /// A join of two streams: within windows it belongs to the upper plan, else it is a stage.
@@ -267,6 +339,52 @@ impl Cut {
         LogicalPlan::Extension(Extension { node: Arc::new(node) })
     }
 
+    /// Cuts off an aggregate over windows of what another stage hands over.
+    fn aggregate_rows(&mut self, aggregate: Aggregate, windows: &Assigned) -> Result<LogicalPlan> {
+        let time = match plain(&windows.time) {
+            Expr::Column(column) => windows.input.schema().maybe_index_of_column(column),
+            _ => None,
+        };
+        let is_time = |index: &usize| graph::times(&windows.input)[*index].is_some();
+        let Some(time) = time.filter(is_time) else {
+            return Err(Refusal::new(
+                "plan::window::not_event_time",
+                format!("windows run on a time, and {} is none", windows.time),
+            )
+            .help("name an event time that the inner query hands on unchanged, or its window_start or window_end")
+            .into_engine());
+        };
+        if matches!(windows.shape, WindowShape::Session { .. }) {
+            return Err(Refusal::new(
+                "plan::session::rows",
+                "sessions over another query's results cannot run yet",
+            )
+            .help("make the sessions over the stream itself")
+            .into_engine());
+        }
+        let input = Glue::new(&windows.input, time)?;
+        let (delay_ms, number) = (input.delay_ms, self.nodes.len());
+        let read = aggregate.input.as_ref().clone().transform(|node| {
+            Ok(match assigned(&node) {
+                Some(windows) => Transformed::yes(taken_leaf(windows, number)),
+                None => Transformed::no(node),
+            })
+        })?;
+        let schema = Arc::clone(&aggregate.schema);
+        let aggregate =
+            Aggregate::try_new(Arc::new(read.data), aggregate.group_expr, aggregate.aggr_expr)?;
+        check_early(&aggregate, windows.shape)?;
+        check_aggregate_expressions(&aggregate)?;
+        let below = rows::with_row(&aggregate.input)?;
+        let stage = Stage::new(&aggregate, below, Vec::new(), windows.shape)?;
+        check_window_grouped(&stage)?;
+        let leaf = closed_leaf(&stage, number, schema, delay_ms);
+        let output = Arc::clone(&stage.closed);
+        let kind = NodeKind::AggregateRows(AggregateRows { input, stage });
+        self.nodes.push(Node { kind, output });
+        Ok(leaf)
+    }
+
     fn aggregate(&mut self, aggregate: Aggregate) -> Result<LogicalPlan> {
         let scans = rows::scans(&aggregate.input)?;
         let known = self.aggregates.iter().find(|(it, of, _)| *it == aggregate && *of == scans);
@@ -282,6 +400,67 @@ impl Cut {
         self.aggregates.push((aggregate, scans, leaf.clone()));
         Ok(leaf)
     }
+}
+
+/// The windows over rows that an aggregate's input has, if it has.
+fn windows_over_rows(input: &LogicalPlan) -> Result<Option<Assigned>> {
+    let mut found = Vec::new();
+    input.apply(|node| {
+        Ok(match assigned(node) {
+            Some(windows) => {
+                found.push(windows.clone());
+                TreeNodeRecursion::Jump
+            }
+            None => TreeNodeRecursion::Continue,
+        })
+    })?;
+    match (found.pop(), found.is_empty()) {
+        (windows, true) => Ok(windows),
+        _ => Err(Refusal::new(
+            "plan::several_windows",
+            "one aggregate reads several windows over other queries' results",
+        )
+        .help("make one query of the results first, with UNION ALL below the window function")
+        .into_engine()),
+    }
+}
+
+/// What stands for windows over rows in the plan of the stage `number` that takes those rows.
+fn taken_leaf(windows: &Assigned, number: usize) -> LogicalPlan {
+    let schema = Arc::clone(UserDefinedLogicalNodeCore::schema(windows));
+    let columns = schema.fields().len() - 2;
+    let edges = [OutputColumn::WindowStart, OutputColumn::WindowEnd];
+    let output = (0..columns).map(OutputColumn::Value).chain(edges).collect();
+    let times = vec![None; columns + 2];
+    let shape = Some(windows.shape);
+    let node = ClosedWindows { stage: number, schema, output, shape, times, ordered_by: None };
+    LogicalPlan::Extension(Extension { node: Arc::new(node) })
+}
+
+/// Refuses windows over rows that are used before they are aggregated, but those of TUMBLE.
+fn check_early(aggregate: &Aggregate, shape: WindowShape) -> Result<()> {
+    if matches!(shape, WindowShape::Tumble { .. }) {
+        return Ok(());
+    }
+    let edge = |input: &LogicalPlan, expr: &Expr| {
+        any_part(expr, |part| window_column(input, part).is_some())
+            && !matches!(plain(expr), Expr::Column(_))
+    };
+    let early = |node: &LogicalPlan| {
+        node.inputs().into_iter().any(|input| node.expressions().iter().any(|it| edge(input, it)))
+    };
+    let in_aggregate = aggregate.aggr_expr.iter().chain(&aggregate.group_expr);
+    if any_node(&aggregate.input, early)
+        || in_aggregate.into_iter().any(|expr| edge(&aggregate.input, expr))
+    {
+        return Err(Refusal::new(
+            "plan::window::early",
+            "a window's start or end is used before the windows are aggregated",
+        )
+        .help("a row of HOP or CUMULATE has no single window; use window_start and window_end in GROUP BY, HAVING or above, or TUMBLE")
+        .into_engine());
+    }
+    Ok(())
 }
 
 /// The leaf of an aggregate's closed windows.
@@ -313,6 +492,10 @@ fn rebuilt(plan: LogicalPlan, children: Vec<LogicalPlan>) -> Result<LogicalPlan>
 }
 
 /// Whether every OVER of a node keeps windows apart.
+const OVER_MIXES: &str = "OVER on closed windows mixes windows: it would never end";
+const OVER_MIXES_HELP: &str =
+    "add window_start, window_end to its PARTITION BY, or write ORDER BY window_end";
+
 fn over_in_windows(window: &Window, shape: WindowShape) -> bool {
     window.window_expr.iter().all(|expr| match plain(expr) {
         Expr::WindowFunction(call) => {
@@ -531,8 +714,8 @@ fn check_upper(plan: &LogicalPlan, shape: WindowShape, stages: usize) -> Result<
                     _ => true,
                 });
                 mixes.then_some((
-                    "OVER on closed windows mixes windows: it would never end",
-                    "add window_start, window_end to its PARTITION BY",
+                    OVER_MIXES,
+                    OVER_MIXES_HELP,
                 ))
             }
             LogicalPlan::Join(join) if closes(&join.left) && closes(&join.right) => {

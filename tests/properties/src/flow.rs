@@ -136,6 +136,10 @@ impl Flow {
             rounds += 1;
             assert!(rounds < 3, "the last watermark closes everything");
         }
+        if state.open_windows().iter().any(|open| open.groups > 0) {
+            // What only rows to come could need.
+            close(&mut state, closed, Some(EventMs::MAX), usize::MAX, &mut outcome);
+        }
         let kept = self.plan.queries.iter().any(|query| query.allowed_lateness_ms > 0);
         let all_closed = |groups: u64| kept || groups == 0;
         let open = state.open_windows();
