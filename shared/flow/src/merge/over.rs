@@ -16,6 +16,7 @@ mod extremes;
 mod framed;
 pub(super) mod keys;
 pub(super) mod last;
+mod needs;
 mod running;
 
 use std::sync::Arc;
@@ -30,8 +31,9 @@ use datafusion::physical_expr::PhysicalExpr;
 use tidemill_model::EventMs;
 use tidemill_plan::OverStage;
 
-use self::framed::{KeyNeeds, Layout, Needs};
+use self::framed::Layout;
 use self::keys::{DROPPED, Keys, Marks};
+use self::needs::{KeyNeeds, Needs};
 use self::running::{Came, Running, columns_of};
 use super::operator::{Operator, Rows};
 use crate::aggregate::rows_bytes;
