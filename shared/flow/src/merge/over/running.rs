@@ -91,8 +91,8 @@ fn fold(function: &OverFunction, came: &Came<'_>, fold: &mut impl Fold) -> Resul
         while peers && to < keys.len() && came.times[to] == came.times[from] {
             to += 1;
         }
-        for row in from..to {
-            let key = keys[row] as usize;
+        for (row, key) in (from..to).zip(&keys[from..to]) {
+            let key = *key as usize;
             if function.ends && came.marks.fresh[row] {
                 fold.reset(key)?;
             }
