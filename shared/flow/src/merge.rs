@@ -12,7 +12,10 @@
 //!
 //! Not here: which segments are merged when, and the watermark (`advance`, `time`).
 
+mod as_of;
+mod count;
 mod graph;
+mod join;
 mod late;
 mod operator;
 mod ordered;
@@ -284,8 +287,7 @@ impl OpenState for State {
         let closings = self.queries.iter().flat_map(|OpenQuery { plan, stages, .. }| {
             plan.stages.iter().zip(stages).filter_map(|(stage, open)| match open {
                 OpenStage::Slices(slices) => {
-                    let past = self.closed.map(|closed| closed.minus(plan.grace_ms));
-                    let end = slices.last_end(stage, past);
+                    let end = slices.last_end(plan, stage, self.closed);
                     end.map(|end| end.plus(plan.grace_ms))
                 }
                 OpenStage::Sessions(sessions) => sessions.last_close(plan, stage, self.closed),

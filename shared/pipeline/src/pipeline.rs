@@ -187,6 +187,8 @@ pub struct Query {
     pub emit_when: Option<Condition>,
     /// How long state that would grow for ever is kept.
     pub keep: Keep,
+    /// What becomes of count windows that never get all their rows.
+    pub incomplete: Incomplete,
     /// The sink its results go to; `None`: wherever `run` sends them.
     pub sink: Option<String>,
 }
@@ -207,6 +209,16 @@ pub struct SqlPlace {
     /// For each byte of the SQL the byte of the file that it came from (strings with escapes make
     /// this uneven); one more entry for the end.
     pub bytes: Vec<usize>,
+}
+
+/// What becomes of count windows that never get all their rows.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Incomplete {
+    /// They are dropped. The default.
+    #[default]
+    Drop,
+    /// They are results too.
+    Emit,
 }
 
 /// What becomes of late rows.

@@ -4,10 +4,30 @@ use std::fmt::Write;
 
 use tidemill_model::WindowShape;
 
-use crate::graph::Ingested;
+use crate::graph::{Ingested, NodeKind};
 use crate::query::QueryPlan;
 use crate::stage::Stage;
 use crate::stage::rows::RowStage;
+
+/// What advance does with partial aggregates.
+const MERGES: &str = "merge partial states, final values per window";
+
+impl NodeKind {
+    /// What advance does there, for people.
+    fn does(&self) -> String {
+        match self {
+            NodeKind::Aggregate(_) => MERGES.to_string(),
+            NodeKind::Rows(RowStage { shape: Some(_), .. }) => {
+                "keep rows until their windows close".to_string()
+            }
+            NodeKind::Rows(_) => "put rows in order".to_string(),
+            NodeKind::AggregateRows(aggregate) => {
+                format!("{}, {}", shape(&aggregate.stage.shape), aggregate.stage.display)
+            }
+            NodeKind::Derived(derived) => derived.operator.display(),
+        }
+    }
+}
 
 /// What ingest runs and what advance runs, for people.
 pub fn explain(query: &QueryPlan) -> String {
@@ -52,15 +72,15 @@ pub fn explain(query: &QueryPlan) -> String {
         indent(&mut text, &ingested.lower().display_indent().to_string(), 6);
     }
     let _ = writeln!(text, "\n  in advance, per tick");
-    for (number, ingested) in query.ingested() {
-        let does = match ingested {
-            Ingested::Aggregate(_) => "merge partial states, final values per window",
-            Ingested::Rows(RowStage { shape: Some(_), .. }) => {
-                "keep rows until their windows close"
-            }
-            Ingested::Rows(_) => "put rows in order",
-        };
-        let _ = writeln!(text, "    stage {number}: {does}");
+    for (number, _) in query.stages.iter().enumerate() {
+        let _ = writeln!(text, "    stage {number}: {MERGES}");
+    }
+    for (number, node) in query.graph.iter().flat_map(|graph| graph.nodes.iter().enumerate()) {
+        let _ = writeln!(text, "    stage {number}: {}", node.kind.does());
+        for glue in node.glue() {
+            let _ = writeln!(text, "      rows of stage {}:", glue.from);
+            indent(&mut text, &glue.plan.display_indent().to_string(), 8);
+        }
     }
     let each = match (query.shape.is_some(), query.row_wise) {
         (true, true) => "over closed windows",

@@ -49,6 +49,9 @@ pub use result_key::{Edge, ResultKey};
 pub use revisions::{Condition, OP, REVISION, Revisions, TIMING, Timing};
 pub use run::Runner;
 pub use schema::{ARRIVAL_TIME, arrow_type, stream_schema};
+pub use stage::as_of::{AsOfStage, TOUCHED};
+pub use stage::count::{CountShape, CountStage};
+pub use stage::join::{JOIN_STATE, JOINED, JoinStage, MATCHED, Residual};
 pub use stage::over::{LastStage, Method, OverCall, OverFunction, OverStage, Sight};
 pub use stage::rows::{LOG, RowStage};
 pub use stage::{

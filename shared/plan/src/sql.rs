@@ -9,8 +9,11 @@
 //! TABLE(SESSION(__partitioned(s, a, b),    DESCRIPTOR(ts), INTERVAL '1' HOUR))
 //! ```
 //!
+//! As-of joins are rewritten too (`as_of`).
+//!
 //! Not here: what the functions mean (`windowed`).
 
+mod as_of;
 mod depth;
 
 use datafusion::sql::sqlparser::ast::{Expr, Statement};
@@ -43,11 +46,14 @@ pub(crate) fn parse(sql: &str) -> Result<Statement, Refusal> {
     bounded(depth::measure(&tokens))?;
     let mut statements = Parser::new(&dialect)
         .with_recursion_limit(SQL_NESTING_MAX)
-        .with_tokens_with_locations(plain_arguments(tokens))
+        .with_tokens_with_locations(as_of::plain_joins(plain_arguments(tokens)))
         .parse_statements()
         .map_err(|error| syntax(error.to_string()))?;
     match (statements.pop(), statements.is_empty()) {
-        (Some(query @ Statement::Query(_)), true) => Ok(query),
+        (Some(mut query @ Statement::Query(_)), true) => {
+            as_of::plain_statement(&mut query)?;
+            Ok(query)
+        }
         (Some(other), true) => Err(Refusal::new(
             "plan::sql::not_a_query",
             format!("a query must be a SELECT, not {}", first_word(&other.to_string())),

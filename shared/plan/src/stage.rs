@@ -17,6 +17,10 @@
 //!
 //! Not here: which part of a query becomes a stage (`split`), running it (`flow`).
 
+pub(crate) mod as_of;
+mod bounds;
+pub(crate) mod count;
+pub(crate) mod join;
 pub(crate) mod over;
 pub(crate) mod rows;
 
@@ -295,7 +299,10 @@ pub(crate) fn window_column(input: &LogicalPlan, expr: &Expr) -> Option<OutputCo
     if is_closed(origin.0).is_some() {
         return window_output(origin.0, origin.1);
     }
-    scan_rows::stream_scan(origin.0)?.shape?;
+    let scan = scan_rows::stream_scan(origin.0)?;
+    if scan.shape.is_none() && scan.count.is_none() {
+        return None;
+    }
     match leaf_name(origin) {
         WINDOW_START => Some(OutputColumn::WindowStart),
         WINDOW_END => Some(OutputColumn::WindowEnd),

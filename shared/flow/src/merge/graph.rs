@@ -27,6 +27,9 @@ use tidemill_plan::{
     QueryPlan, ROW, RowStage, Runner, Stage, part_number,
 };
 
+use super::as_of::AsOfJoin;
+use super::count::Count;
+use super::join::IntervalJoin;
 use super::late::{Ledger, RowLedger, Source};
 use super::operator::{Operator, Rows};
 use super::ordered::{Ordered, times};
@@ -245,7 +248,7 @@ impl OpenGraph {
     pub(super) fn last_close(&self, plan: &QueryPlan) -> Option<EventMs> {
         let of = |(node, open): (&Node, &OpenNode)| match (&node.kind, open) {
             (NodeKind::Aggregate(stage), OpenNode::Slices(slices)) => {
-                slices.last_end(stage, None).map(|end| end.plus(plan.grace_ms))
+                slices.last_end(plan, stage, None).map(|end| end.plus(plan.grace_ms))
             }
             (NodeKind::Aggregate(stage), OpenNode::Sessions(sessions)) => {
                 sessions.last_close(plan, stage, None)
@@ -263,7 +266,7 @@ impl OpenGraph {
                 OpenNode::RowsWindows { input, windows },
             ) => {
                 let waits = input.waiting.as_ref().and_then(Ordered::newest);
-                let ends = windows.last_close(stage);
+                let ends = windows.last_close(plan, stage);
                 waits.map(|newest| newest.plus(1)).max(ends).map(|at| at.plus(glue.delay_ms))
             }
             (NodeKind::Derived(derived), OpenNode::Derived { inputs, operator }) => {
@@ -591,8 +594,11 @@ fn open(plan: &QueryPlan, node: &Node) -> Result<OpenNode> {
 /// An operator without state.
 fn start(operator: &OperatorPlan) -> Result<Box<dyn Operator>> {
     Ok(match operator {
+        OperatorPlan::Join(stage) => Box::new(IntervalJoin::new(stage)?),
+        OperatorPlan::AsOf(stage) => Box::new(AsOfJoin::new(stage)?),
         OperatorPlan::Over(stage) => Box::new(Over::new(stage)?),
         OperatorPlan::Last(stage) => Box::new(Last::new(stage)),
+        OperatorPlan::Count(stage) => Box::new(Count::new(stage)?),
     })
 }
 

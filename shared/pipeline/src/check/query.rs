@@ -4,7 +4,7 @@ use super::duration::Bounds;
 use super::{choose, duration, required, sink};
 use crate::error::{PipelineError, code};
 use crate::raw::{Field, Given, Named, RawQuery};
-use crate::{Condition, EmitMode, Late, Query};
+use crate::{Condition, EmitMode, Incomplete, Late, Query};
 use tidemill_model::Keep;
 
 const GRACE: Bounds = Bounds { least_ms: 0, default_ms: 0 };
@@ -43,6 +43,7 @@ pub(super) fn check(
         emit,
         emit_when: emit_when(&query.emit_when, emit, &owner, errors),
         keep: keep(&query.keep, &owner, errors),
+        incomplete: incomplete(&query.incomplete, &owner, errors),
         sink: sink::reference(&query.sink, sinks, &owner, errors),
     }
 }
@@ -93,6 +94,13 @@ fn keep(field: &Field<String>, owner: &str, errors: &mut Vec<PipelineError>) -> 
         Some(given) if given.value == "forever" => Keep::Forever,
         Some(_) => Keep::For(duration::check(field, &format!("`keep` of {owner}"), KEEP, errors)),
     }
+}
+
+fn incomplete(field: &Field<String>, owner: &str, errors: &mut Vec<PipelineError>) -> Incomplete {
+    let Some(given) = field.given() else { return Incomplete::Drop };
+    let choices = [("drop", Incomplete::Drop), ("emit", Incomplete::Emit)];
+    let what = format!("`incomplete` of {owner}");
+    choose(given, &what, &choices, errors).unwrap_or_default()
 }
 
 fn emit(field: &Field<String>, owner: &str, errors: &mut Vec<PipelineError>) -> EmitMode {

@@ -64,9 +64,17 @@ impl Kind {
                 "source",
             ],
             Kind::Table => &["file", "format", "columns"],
-            Kind::Query => {
-                &["sql", "grace", "late", "allowed_lateness", "keep", "emit", "emit_when", "sink"]
-            }
+            Kind::Query => &[
+                "sql",
+                "grace",
+                "late",
+                "allowed_lateness",
+                "keep",
+                "incomplete",
+                "emit",
+                "emit_when",
+                "sink",
+            ],
             Kind::Sink => &[
                 "type",
                 "format",
