@@ -287,7 +287,8 @@ impl OpenState for State {
         let closings = self.queries.iter().flat_map(|OpenQuery { plan, stages, .. }| {
             plan.stages.iter().zip(stages).filter_map(|(stage, open)| match open {
                 OpenStage::Slices(slices) => {
-                    let end = slices.last_end(plan, stage, self.closed);
+                    let past = self.closed.map(|closed| closed.minus(plan.grace_ms));
+                    let end = slices.last_end(stage, past);
                     end.map(|end| end.plus(plan.grace_ms))
                 }
                 OpenStage::Sessions(sessions) => sessions.last_close(plan, stage, self.closed),

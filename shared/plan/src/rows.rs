@@ -173,12 +173,7 @@ pub(crate) fn with_row(plan: &LogicalPlan) -> Result<LogicalPlan> {
                 .map(|input| with_row(input).map(Arc::new))
                 .collect::<Result<Vec<_>>>()?;
             if union.inputs.iter().any(|input| !rows_enter(input)) {
-                return Err(Refusal::new(
-                    "plan::union::table",
-                    "a UNION of a stream with something that is no stream cannot run",
-                )
-                .help("unite streams only, or make the table's rows events of a stream")
-                .into_engine());
+                return Err(refuse_union_with_table().into_engine());
             }
             Ok(LogicalPlan::Union(Union::try_new(inputs)?))
         }
@@ -213,6 +208,15 @@ pub(crate) fn refuse_streams_join() -> Refusal {
         "a join of two streams within windows stands below a join, an aggregate or OVER that mixes windows",
     )
     .help("keep the windows apart in what is above: add window_start, window_end to its ON, GROUP BY or PARTITION BY; or join by a range of times: b.ts BETWEEN a.ts - INTERVAL '5' MINUTE AND a.ts")
+}
+
+/// Why events and rows that are none cannot be united.
+pub(crate) fn refuse_union_with_table() -> Refusal {
+    Refusal::new(
+        "plan::union::table",
+        "a UNION of a stream with something that is no stream cannot run",
+    )
+    .help("unite streams only, or make the table's rows events of a stream")
 }
 
 /// Why a node cannot stand between a stream and its aggregate, or above a bare stream.

@@ -15,8 +15,8 @@ use std::sync::Arc;
 use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
 use datafusion::common::{Column, DFSchemaRef, Result, internal_err};
 use datafusion::logical_expr::{
-    Aggregate, Distinct, Expr, Extension, Join, JoinType, LogicalPlan, UserDefinedLogicalNodeCore,
-    Volatility, Window,
+    Aggregate, Distinct, Expr, Extension, Join, JoinType, LogicalPlan, Union,
+    UserDefinedLogicalNodeCore, Volatility, Window,
 };
 use tidemill_model::{Keep, WindowShape};
 use tidemill_pipeline::Incomplete;
@@ -184,6 +184,9 @@ impl Cut {
             }
         }
         match plan {
+            LogicalPlan::Union(union) if unites_records_with_tables(&union) => {
+                Err(rows::refuse_union_with_table().into_engine())
+            }
             LogicalPlan::Distinct(Distinct::All(input)) if rows::is_of_records(&input) => {
                 let columns = rows::visible(&input);
                 let aggregate = Aggregate::try_new(input, columns, Vec::new())?;
@@ -466,6 +469,13 @@ impl Cut {
         self.aggregates.push((aggregate, scans, leaf.clone()));
         Ok(leaf)
     }
+}
+
+/// Whether some inputs of a union are events and others no stream at all.
+fn unites_records_with_tables(union: &Union) -> bool {
+    let mut inputs = union.inputs.iter();
+    inputs.any(|input| rows::reads_stream(input) && rows::is_of_records(input))
+        && union.inputs.iter().any(|input| !rows::reads_stream(input))
 }
 
 /// The windows over rows that an aggregate's input has, if it has.

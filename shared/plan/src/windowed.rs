@@ -205,11 +205,18 @@ impl WindowFunctions {
             return LogicalPlanBuilder::scan(table, provider_as_source(Arc::new(scan)), None)?
                 .build();
         }
-        let gap = match bound.get("GAP").map(|gap| (gap, last_name(gap))) {
-            Some((gap, Some(name))) => {
-                Some(self.gap_column(&table, gap, &context.normalize_ident(name))?)
+        let gap = match (&table, bound.get("GAP").and_then(|gap| Some((gap, last_name(gap)?)))) {
+            (Data::Stream(stream), Some((gap, name))) => {
+                Some(self.gap_column(stream, gap, &context.normalize_ident(name))?)
             }
-            _ => None,
+            (Data::Rows(..), Some((gap, _))) => {
+                let message = format!("{gap} cannot be the gap of sessions over another query");
+                return Err(Refusal::new("plan::window::gap", message)
+                    .help("events of a stream can bring a gap of their own; write an interval here")
+                    .at(self.place(gap))
+                    .into_engine());
+            }
+            (_, None) => None,
         };
         let mut ms = |name: &str| match bound.get(name) {
             Some(value) => self.milliseconds(value, context),
@@ -241,16 +248,7 @@ impl WindowFunctions {
     }
 
     /// The stream's column that holds each event's own gap.
-    fn gap_column(&self, table: &Data<'_>, value: &SqlExpr, name: &str) -> Result<String> {
-        let Data::Stream(stream) = table else {
-            return Err(Refusal::new(
-                "plan::session::rows",
-                "sessions over another query's results cannot run yet",
-            )
-            .help("make the sessions over the stream itself")
-            .at(self.place(value))
-            .into_engine());
-        };
+    fn gap_column(&self, stream: &Stream, value: &SqlExpr, name: &str) -> Result<String> {
         let is_named = |column: &&Column| column.name.eq_ignore_ascii_case(name);
         let is_whole =
             |column: &&Column| matches!(column.data_type, ColumnType::Int32 | ColumnType::Int64);

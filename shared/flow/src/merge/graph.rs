@@ -248,7 +248,7 @@ impl OpenGraph {
     pub(super) fn last_close(&self, plan: &QueryPlan) -> Option<EventMs> {
         let of = |(node, open): (&Node, &OpenNode)| match (&node.kind, open) {
             (NodeKind::Aggregate(stage), OpenNode::Slices(slices)) => {
-                slices.last_end(plan, stage, None).map(|end| end.plus(plan.grace_ms))
+                slices.last_end(stage, None).map(|end| end.plus(plan.grace_ms))
             }
             (NodeKind::Aggregate(stage), OpenNode::Sessions(sessions)) => {
                 sessions.last_close(plan, stage, None)
@@ -266,7 +266,7 @@ impl OpenGraph {
                 OpenNode::RowsWindows { input, windows },
             ) => {
                 let waits = input.waiting.as_ref().and_then(Ordered::newest);
-                let ends = windows.last_close(plan, stage);
+                let ends = windows.last_close(stage);
                 waits.map(|newest| newest.plus(1)).max(ends).map(|at| at.plus(glue.delay_ms))
             }
             (NodeKind::Derived(derived), OpenNode::Derived { inputs, operator }) => {

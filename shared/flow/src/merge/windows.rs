@@ -280,15 +280,10 @@ impl OpenSlices {
         Ok(())
     }
 
-    /// The last end of the windows that are open at `closed`.
-    pub(super) fn last_end(
-        &self,
-        plan: &QueryPlan,
-        stage: &Stage,
-        closed: Option<EventMs>,
-    ) -> Option<EventMs> {
-        let is_open = |end: &EventMs| closed.is_none_or(|closed| end.plus(plan.grace_ms) > closed);
-        self.slices.keys().map(|slice| stage.shape.last_end(*slice)).filter(is_open).max()
+    /// The last end of the windows of all slices, if it is later than `past`.
+    pub(super) fn last_end(&self, stage: &Stage, past: Option<EventMs>) -> Option<EventMs> {
+        let last = self.slices.keys().map(|slice| stage.shape.last_end(*slice)).max();
+        last.filter(|last| past.is_none_or(|past| *last > past))
     }
 
     /// All slices as partial rows, in slice order; afterwards every slice is sealed.
