@@ -14,6 +14,7 @@
 //! Not here: what the aggregation is made of (`aggregate`), what becomes of partial rows (`merge`).
 
 mod failed;
+mod rows;
 pub(crate) mod shipped;
 mod slices;
 
@@ -29,8 +30,8 @@ use datafusion::common::{DataFusionError, Result, internal_err};
 use tidemill_model::{Block, EventMs, LogId, WindowShape};
 use tidemill_pipeline::Late;
 use tidemill_plan::{
-    Feed, GroupingSetOf, ORDER, PipelinePlan, QueryPlan, ROW, Runner, Slot, Stage, WINDOW_END,
-    WINDOW_START,
+    Feed, GroupingSetOf, Ingested, ORDER, PipelinePlan, QueryPlan, ROW, Runner, Slot, Stage,
+    WINDOW_END, WINDOW_START,
 };
 
 use crate::aggregate::{AggregateTable, Groups, States};
@@ -47,8 +48,8 @@ pub struct Combiner {
 
 struct QueryCombiner {
     plan: Arc<QueryPlan>,
-    /// Of each stage.
-    runners: Vec<Runner>,
+    /// By the number of the stage that is fed.
+    runners: Vec<(u16, Runner)>,
 }
 
 impl Combiner {
@@ -56,7 +57,8 @@ impl Combiner {
     pub fn new(plan: &PipelinePlan) -> Result<Combiner, QueryError> {
         let mut queries = Vec::new();
         for query in &plan.queries {
-            let runners = (0..query.stages.len()).map(|stage| query.lower(stage));
+            let runner = |(number, ingested)| Ok((number, query.lower(ingested)?));
+            let runners = query.ingested().into_iter().map(runner);
             let runners = runners
                 .collect::<Result<_>>()
                 .map_err(|error| QueryError::of(&query.name, &error, plan.show_content))?;
@@ -128,18 +130,25 @@ impl QueryCombiner {
         seen: Option<EventMs>,
     ) -> Result<Vec<Block>> {
         let mut blocks = Vec::new();
-        for stage in 0..self.runners.len() {
-            let reads = self.plan.stages[stage].streams.contains(&log.stream);
+        let plan = Arc::clone(&self.plan);
+        for ((stage, ingested), (_, runner)) in plan.ingested().iter().zip(&mut self.runners) {
+            let reads = ingested.streams().contains(&log.stream);
             if !reads || decoded.rows.num_rows() == 0 {
                 continue;
             }
-            let partial = self.partial_rows(stage, log, decoded, seen)?;
+            let Some(lower) = run_lower(runner, *ingested, log, decoded)? else { continue };
+            let partial = match ingested {
+                Ingested::Aggregate(stage) => {
+                    partial_rows(&plan, stage, log, decoded, lower, seen)?
+                }
+                Ingested::Rows(stage) => rows::shipped(&plan, stage, decoded, lower, seen)?,
+            };
             if partial.num_rows() == 0 {
                 continue;
             }
             blocks.push(Block {
                 query: self.plan.fingerprint,
-                stage: stage as u16,
+                stage: *stage,
                 partition: 0,
                 rows: partial.num_rows() as u64,
                 batch: tidemill_codec::encode_batch(&partial)
@@ -148,50 +157,59 @@ impl QueryCombiner {
         }
         Ok(blocks)
     }
+}
 
-    /// The partial rows of one batch in a stage.
-    fn partial_rows(
-        &mut self,
-        stage: usize,
-        log: &LogId,
-        decoded: &Decoded,
-        seen: Option<EventMs>,
-    ) -> Result<RecordBatch> {
-        let query = Arc::clone(&self.plan);
-        let runner = &mut self.runners[stage];
-        let stage = &query.stages[stage];
-        let lower = runner.run(|slot| match &slot.feed {
-            Feed::Stream(stream) if *stream == log.stream => {
-                records(slot, decoded, query.shape).map(Some)
-            }
-            _ => Ok(None),
-        })?;
-        let lower = match lower.as_slice() {
-            [] => return Ok(RecordBatch::new_empty(Arc::clone(&stage.partial))),
-            [one] => one.clone(),
-            several => concat_batches(&several[0].schema(), several)?,
-        };
-        let rows = row_numbers(&lower)?.clone();
-        let placed = Placed::new(&query.shape, query.grace_ms, decoded, &rows, seen);
-        let mut parts = Vec::new();
-        if !placed.together.is_empty() {
-            let chosen = choose(&lower, &placed.together)?;
-            let rows = with_order(stage, log, decoded, chosen)?;
-            parts.push(match query.shape {
-                WindowShape::Session { gap_ms } => fragments(stage, decoded, &rows, gap_ms)?,
-                _ => slice_rows(stage, &placed, &rows)?,
-            });
-        }
-        if !placed.alone.is_empty() {
-            let chosen = choose(&lower, &placed.alone)?;
-            let rows = with_order(stage, log, decoded, chosen)?;
-            let keep_raw = query.late == Late::DeadLetter;
-            parts.push(shipped::rows(stage, decoded, &placed, &rows, keep_raw)?);
-        }
-        match parts.as_slice() {
-            [one] => Ok(one.clone()),
-            parts => Ok(concat_batches(&stage.partial, parts)?),
-        }
+/// The rows of a stage's lower plan for one batch; `None`: none.
+fn run_lower(
+    runner: &mut Runner,
+    ingested: Ingested<'_>,
+    log: &LogId,
+    decoded: &Decoded,
+) -> Result<Option<RecordBatch>> {
+    let shape = match ingested {
+        Ingested::Aggregate(stage) => Some(stage.shape),
+        Ingested::Rows(stage) => stage.shape,
+    };
+    let lower = runner.run(|slot| match &slot.feed {
+        Feed::Stream(stream) if *stream == log.stream => records(slot, decoded, shape).map(Some),
+        _ => Ok(None),
+    })?;
+    Ok(match lower.as_slice() {
+        [] => None,
+        [one] => Some(one.clone()),
+        several => Some(concat_batches(&several[0].schema(), several)?),
+    })
+}
+
+/// The partial rows of one batch in a stage.
+fn partial_rows(
+    query: &QueryPlan,
+    stage: &Stage,
+    log: &LogId,
+    decoded: &Decoded,
+    lower: RecordBatch,
+    seen: Option<EventMs>,
+) -> Result<RecordBatch> {
+    let rows = row_numbers(&lower)?.clone();
+    let placed = Placed::new(&stage.shape, query.grace_ms, decoded, &rows, seen);
+    let mut parts = Vec::new();
+    if !placed.together.is_empty() {
+        let chosen = choose(&lower, &placed.together)?;
+        let rows = with_order(stage, log, decoded, chosen)?;
+        parts.push(match stage.shape {
+            WindowShape::Session { gap_ms } => fragments(stage, decoded, &rows, gap_ms)?,
+            _ => slice_rows(stage, &placed, &rows)?,
+        });
+    }
+    if !placed.alone.is_empty() {
+        let chosen = choose(&lower, &placed.alone)?;
+        let rows = with_order(stage, log, decoded, chosen)?;
+        let keep_raw = query.late == Late::DeadLetter;
+        parts.push(shipped::rows(stage, decoded, &placed, &rows, keep_raw)?);
+    }
+    match parts.as_slice() {
+        [one] => Ok(one.clone()),
+        parts => Ok(concat_batches(&stage.partial, parts)?),
     }
 }
 
@@ -204,13 +222,13 @@ fn choose(batch: &RecordBatch, indices: &[u32]) -> Result<RecordBatch> {
 }
 
 /// The columns that a slot wants of a decoded batch.
-fn records(slot: &Slot, decoded: &Decoded, shape: WindowShape) -> Result<RecordBatch> {
+fn records(slot: &Slot, decoded: &Decoded, shape: Option<WindowShape>) -> Result<RecordBatch> {
     use datafusion::physical_plan::ExecutionPlan;
     let schema = slot.schema();
     let count = decoded.rows.num_rows();
     let window = |end: bool| -> ArrayRef {
         let time = |time: &EventMs| {
-            let slice = shape.slice_of(*time);
+            let slice = shape.and_then(|shape| shape.slice_of(*time));
             slice.map_or(time.0, |slice| if end { slice.end.0 } else { slice.start.0 })
         };
         Arc::new(TimestampMillisecondArray::from_iter_values(decoded.event_times.iter().map(time)))

@@ -1,7 +1,8 @@
 //! merge: new segments of all logs → open state, in a fixed order; and what advance closes of it.
 //!
 //! [`State`] is the one implementation of [`OpenState`]: per query and stage either slices
-//! (`windows`) or sessions (`sessions`).
+//! (`windows`) or sessions (`sessions`); for a query of rows the stages that feed each other
+//! (`graph`).
 //!
 //! # Invariants
 //! 1. A deterministic fold: the same calls give the same bytes. No clock, no random number, no
@@ -11,19 +12,25 @@
 //!
 //! Not here: which segments are merged when, and the watermark (`advance`, `time`).
 
+mod graph;
 mod late;
+mod operator;
+mod ordered;
+mod over;
 mod results;
 mod sessions;
 mod windows;
 
 use std::sync::Arc;
 
+use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 use tidemill_model::{EventMs, Fingerprint, LogId, Segment, WallMs, Window, WindowShape};
 use tidemill_plan::{CheckpointTime, PipelinePlan, QueryPlan};
 
 use crate::ports::{Closed, OpenState, OpenWindows, QueryError, QueryResults, StatePart};
-use late::Ledger;
+use graph::{Closing, OpenGraph};
+use late::{Ledger, Source};
 use results::Upper;
 use sessions::OpenSessions;
 use windows::OpenSlices;
@@ -42,6 +49,8 @@ pub struct State {
 struct OpenQuery {
     plan: Arc<QueryPlan>,
     stages: Vec<OpenStage>,
+    /// In place of the stages, for a query of rows.
+    graph: Option<OpenGraph>,
     upper: Upper,
 }
 
@@ -57,9 +66,11 @@ impl State {
             .queries
             .iter()
             .map(|query| {
-                let upper = Upper::new(query)
-                    .map_err(|error| QueryError::of(&query.name, &error, plan.show_content))?;
-                Ok(OpenQuery { plan: Arc::clone(query), stages: empty(query), upper })
+                let failed = |error| QueryError::of(&query.name, &error, plan.show_content);
+                let upper = Upper::new(query).map_err(failed)?;
+                let graph = query.graph.as_ref().map(|graph| OpenGraph::new(query, graph));
+                let graph = graph.transpose().map_err(failed)?;
+                Ok(OpenQuery { plan: Arc::clone(query), stages: empty(query), graph, upper })
             })
             .collect::<Result<_, QueryError>>()?;
         Ok(State {
@@ -74,7 +85,10 @@ impl State {
 
     /// Refuses to hold more than may be held.
     fn check_size(&self) -> Result<(), QueryError> {
-        let bytes = |query: &OpenQuery| -> u64 { query.stages.iter().map(OpenStage::bytes).sum() };
+        let bytes = |query: &OpenQuery| -> u64 {
+            let graph = query.graph.as_ref().map_or(0, OpenGraph::bytes);
+            graph + query.stages.iter().map(OpenStage::bytes).sum::<u64>()
+        };
         let of_queries = self.queries.iter().map(bytes);
         let bytes_of_all: u64 = of_queries.clone().sum();
         if bytes_of_all <= self.bytes_max {
@@ -129,15 +143,27 @@ impl OpenState for State {
         let show = self.show_content;
         for block in &segment.blocks {
             let index = self.query_of(block.query).ok_or_else(|| strange(log, block.query))?;
-            let OpenQuery { plan, stages, .. } = &mut self.queries[index];
+            let OpenQuery { plan, stages, graph, .. } = &mut self.queries[index];
             let number = usize::from(block.stage);
+            if let Some(graph) = graph {
+                let Some(ingested) = OpenGraph::ingested(plan, number) else {
+                    return Err(unreadable(plan, format!("no log feeds stage {number}")));
+                };
+                let rows = tidemill_codec::decode_batch(ingested.partial(), &block.batch)
+                    .map_err(|error| unreadable(plan, error))?;
+                let source = Source::of(log, segment);
+                graph
+                    .merge(plan, number, rows, closed, &mut self.ledger, source)
+                    .map_err(|error| QueryError::of(&plan.name, &error, show))?;
+                continue;
+            }
             let (Some(stage), Some(open)) = (plan.stages.get(number), stages.get_mut(number))
             else {
                 return Err(unreadable(plan, format!("there is no stage {number}")));
             };
             let partial = tidemill_codec::decode_batch(&stage.partial, &block.batch)
                 .map_err(|error| unreadable(plan, error))?;
-            let mut late = self.ledger.of(plan, stage, log, segment);
+            let mut late = self.ledger.at(plan, stage, Source::of(log, segment));
             match open {
                 OpenStage::Slices(slices) => slices.merge(plan, stage, partial, closed, &mut late),
                 OpenStage::Sessions(sessions) => {
@@ -153,7 +179,12 @@ impl OpenState for State {
     fn settle(&mut self, closed: Option<EventMs>) -> Result<(), QueryError> {
         self.closed = closed;
         let show = self.show_content;
-        for OpenQuery { plan, stages, .. } in &mut self.queries {
+        for OpenQuery { plan, stages, graph, .. } in &mut self.queries {
+            if let Some(graph) = graph {
+                graph
+                    .settle(plan, closed, &mut self.ledger)
+                    .map_err(|error| QueryError::of(&plan.name, &error, show))?;
+            }
             for (stage, open) in plan.stages.iter().zip(stages) {
                 if let OpenStage::Sessions(sessions) = open {
                     sessions
@@ -167,7 +198,10 @@ impl OpenState for State {
 
     fn clip(&self, watermark: EventMs, rows_max: usize) -> EventMs {
         let mut closing: Vec<(EventMs, usize)> = Vec::new();
-        for OpenQuery { plan, stages, .. } in &self.queries {
+        for OpenQuery { plan, stages, graph, .. } in &self.queries {
+            if let Some(graph) = graph {
+                closing.extend(graph.closing(plan, self.closed, watermark));
+            }
             for (stage, open) in plan.stages.iter().zip(stages) {
                 closing.extend(match open {
                     OpenStage::Slices(it) => it.closing(plan, stage, self.closed, watermark),
@@ -196,10 +230,11 @@ impl OpenState for State {
             let before = self.closed;
             for query in &mut self.queries {
                 let plan = Arc::clone(&query.plan);
-                let results = query
+                let (results, moved) = query
                     .close(before, watermark)
                     .map_err(|error| QueryError::of(&plan.name, &error, self.show_content))?;
-                if results.windows > 0 {
+                closed.moved |= moved;
+                if results.windows > 0 || results.batch.num_rows() > 0 {
                     closed.results.push(results);
                 }
             }
@@ -212,6 +247,9 @@ impl OpenState for State {
     }
 
     fn last_close(&self) -> Option<EventMs> {
+        let graphs = self.queries.iter().filter_map(|OpenQuery { plan, graph, .. }| {
+            graph.as_ref().and_then(|graph| graph.last_close(plan))
+        });
         let closings = self.queries.iter().flat_map(|OpenQuery { plan, stages, .. }| {
             plan.stages.iter().zip(stages).filter_map(|(stage, open)| match open {
                 OpenStage::Slices(slices) => {
@@ -220,12 +258,23 @@ impl OpenState for State {
                 OpenStage::Sessions(sessions) => sessions.last_close(plan, stage),
             })
         });
-        closings.max()
+        closings.chain(graphs).max()
     }
 
     fn snapshot(&mut self) -> Result<Vec<StatePart>, QueryError> {
         let mut parts = Vec::new();
-        for OpenQuery { plan, stages, .. } in &mut self.queries {
+        for OpenQuery { plan, stages, graph, .. } in &mut self.queries {
+            if let Some(graph) = graph {
+                let of_graph = graph
+                    .parts(plan)
+                    .map_err(|error| QueryError::of(&plan.name, &error, self.show_content))?;
+                let query = plan.fingerprint;
+                parts.extend(of_graph.into_iter().map(|(stage, batch)| StatePart {
+                    query,
+                    stage,
+                    batch,
+                }));
+            }
             for (number, (stage, open)) in plan.stages.iter().zip(stages).enumerate() {
                 let batch = match open {
                     OpenStage::Slices(slices) => slices.seal_all(stage),
@@ -243,12 +292,17 @@ impl OpenState for State {
 
     fn restore(&mut self, parts: Vec<StatePart>) -> Result<(), QueryError> {
         self.clear();
+        let mut of_graphs: Vec<Vec<(u16, RecordBatch)>> = vec![Vec::new(); self.queries.len()];
         for part in parts {
             let index = self.query_of(part.query).ok_or_else(|| QueryError::State {
                 query: part.query.to_string(),
                 reason: "the snapshot holds a query that the pipeline does not have".to_string(),
             })?;
-            let OpenQuery { plan, stages, .. } = &mut self.queries[index];
+            let OpenQuery { plan, stages, graph, .. } = &mut self.queries[index];
+            if graph.is_some() {
+                of_graphs[index].push((part.stage, part.batch));
+                continue;
+            }
             let number = usize::from(part.stage);
             let (Some(stage), Some(open)) = (plan.stages.get(number), stages.get_mut(number))
             else {
@@ -266,12 +320,20 @@ impl OpenState for State {
             }
             .map_err(|error| unreadable(plan, error))?;
         }
+        for (OpenQuery { plan, graph, .. }, parts) in self.queries.iter_mut().zip(of_graphs) {
+            if let Some(graph) = graph {
+                graph.restore(plan, parts).map_err(|error| unreadable(plan, error))?;
+            }
+        }
         Ok(())
     }
 
     fn clear(&mut self) {
         for query in &mut self.queries {
             query.stages = empty(&query.plan);
+            if let Some(graph) = &mut query.graph {
+                graph.clear();
+            }
         }
         self.closed = None;
         self.ledger = Ledger::default();
@@ -279,6 +341,9 @@ impl OpenState for State {
 
     fn part_schema(&self, query: Fingerprint, stage: u16) -> Option<SchemaRef> {
         let index = self.query_of(query)?;
+        if let Some(graph) = &self.queries[index].plan.graph {
+            return graph.state_schema(stage);
+        }
         let stage = self.queries[index].plan.stages.get(usize::from(stage))?;
         Some(Arc::clone(&stage.partial))
     }
@@ -291,7 +356,10 @@ impl OpenState for State {
     fn open_windows(&self) -> Vec<OpenWindows> {
         self.queries
             .iter()
-            .map(|OpenQuery { plan, stages, .. }| {
+            .map(|OpenQuery { plan, stages, graph, .. }| {
+                if let Some(graph) = graph {
+                    return graph.measure(plan, self.closed);
+                }
                 let mut open = OpenWindows {
                     query: plan.name.clone(),
                     windows: 0,
@@ -329,13 +397,19 @@ impl OpenStage {
 }
 
 impl OpenQuery {
-    /// Closes this query's windows and computes their results.
+    /// Closes this query's windows and computes their results; and whether the state changed in a
+    /// way that they do not show.
     fn close(
         &mut self,
         before: Option<EventMs>,
         watermark: EventMs,
-    ) -> datafusion::common::Result<QueryResults> {
-        let OpenQuery { plan, stages, upper } = self;
+    ) -> datafusion::common::Result<(QueryResults, bool)> {
+        let OpenQuery { plan, stages, graph, upper } = self;
+        if let Some(graph) = graph {
+            let Closing { windows, moved } = graph.close(plan, before, watermark, upper)?;
+            let batch = upper.take(plan)?;
+            return Ok((QueryResults { query: plan.name.clone(), windows, batch }, moved));
+        }
         let mut windows = 0;
         if let [OpenStage::Sessions(sessions)] = stages.as_mut_slice() {
             let stage = &plan.stages[0];
@@ -368,7 +442,8 @@ impl OpenQuery {
                 }
             }
         }
-        Ok(QueryResults { query: plan.name.clone(), windows, batch: upper.take(plan)? })
+        let batch = upper.take(plan)?;
+        Ok((QueryResults { query: plan.name.clone(), windows, batch }, false))
     }
 }
 

@@ -118,6 +118,9 @@ pub struct Closed {
     pub late: Vec<DeadLetter>,
     /// (row, window) pairs that were late, over all queries.
     pub late_rows: u64,
+    /// Whether the state changed although no result and nothing late tells of it: rows went from
+    /// one stage to the next, or are not needed any more.
+    pub moved: bool,
 }
 
 /// One query's results of one epoch.

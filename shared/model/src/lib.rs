@@ -11,6 +11,7 @@ mod checkpoint;
 mod column;
 mod dead_letter;
 mod fingerprint;
+mod keep;
 pub mod limits;
 mod log;
 mod position;
@@ -23,6 +24,7 @@ pub use checkpoint::{Checkpoint, Emitted, LogProgress, QueryProgress, SnapshotRe
 pub use column::ColumnType;
 pub use dead_letter::{DeadLetter, DeadReason, RawBytes};
 pub use fingerprint::Fingerprint;
+pub use keep::Keep;
 pub use log::{LogEntry, LogId, LogIdError};
 pub use position::{Position, PositionError};
 pub use segment::{Block, Segment};

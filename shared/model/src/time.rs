@@ -31,6 +31,11 @@ impl EventMs {
     pub fn minus(self, ms: i64) -> EventMs {
         EventMs(self.0.saturating_sub(ms))
     }
+
+    /// The same, but the end of the scale, which stands for the end of all input, stays.
+    pub fn minus_unless_max(self, ms: i64) -> EventMs {
+        if self == EventMs::MAX { self } else { self.minus(ms) }
+    }
 }
 
 impl WallMs {

@@ -217,6 +217,16 @@ impl WindowShape {
         self.slice_of(time).map_or_else(Vec::new, |slice| self.windows_of(slice))
     }
 
+    /// Length of the longest window, milliseconds; `None`: a session has no longest.
+    pub fn longest_ms(&self) -> Option<i64> {
+        match *self {
+            WindowShape::Tumble { size_ms, .. }
+            | WindowShape::Hop { size_ms, .. }
+            | WindowShape::Cumulate { size_ms, .. } => Some(size_ms),
+            WindowShape::Session { .. } => None,
+        }
+    }
+
     /// End of the last window that contains a slice: when it closes, the slice's state can go.
     pub fn last_end(&self, slice: Slice) -> EventMs {
         match *self {

@@ -6,7 +6,7 @@ use std::ops::Range;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use tidemill_model::ColumnType;
+use tidemill_model::{ColumnType, Keep};
 
 use crate::raw::literal;
 
@@ -178,6 +178,8 @@ pub struct Query {
     pub grace_ms: i64,
     /// What becomes of late rows.
     pub late: Late,
+    /// How long state that would grow for ever is kept.
+    pub keep: Keep,
     /// The sink its results go to; `None`: wherever `run` sends them.
     pub sink: Option<String>,
 }

@@ -115,6 +115,7 @@ pub(crate) struct RawQuery {
     pub(crate) sql: Field<(String, SqlPlace)>,
     pub(crate) grace: Field<String>,
     pub(crate) late: Field<String>,
+    pub(crate) keep: Field<String>,
     pub(crate) emit: Field<String>,
     pub(crate) sink: Field<String>,
 }
@@ -208,6 +209,7 @@ fn pipeline(root: &DeTable<'_>, reader: &mut Reader<'_>) -> RawPipeline {
             sql: reader.sql(table, section),
             grace: reader.duration(table, section, "grace"),
             late: reader.text(table, section, "late"),
+            keep: reader.text(table, section, "keep"),
             emit: reader.text(table, section, "emit"),
             sink: reader.text(table, section, "sink"),
         }),

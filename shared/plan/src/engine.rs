@@ -13,6 +13,7 @@ use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_planner::{DefaultPhysicalPlanner, PhysicalPlanner};
 use datafusion::prelude::SessionConfig;
 use futures::FutureExt;
+use tidemill_pipeline::Stream;
 
 use crate::functions::{CheckpointTime, time_functions};
 use crate::leaf::{ClosedWindowsPlanner, StreamScan};
@@ -63,14 +64,10 @@ pub(crate) fn add_table(context: &SessionContext, name: &str, table: &StaticTabl
     context.register_table(name, Arc::new(table)).map(drop)
 }
 
-/// Makes a stream known that is read without a window function (to say why that cannot run).
-pub(crate) fn add_stream(
-    context: &SessionContext,
-    name: &str,
-    columns: &arrow::datatypes::SchemaRef,
-) -> Result<()> {
-    let scan = StreamScan::new(name, columns, None, Vec::new());
-    context.register_table(name, Arc::new(scan)).map(drop)
+/// Makes a stream known that is read without a window function.
+pub(crate) fn add_stream(context: &SessionContext, stream: &Stream) -> Result<()> {
+    let scan = StreamScan::new(stream, None, Vec::new());
+    context.register_table(stream.name.as_str(), Arc::new(scan)).map(drop)
 }
 
 /// The session's state with one query's window functions.

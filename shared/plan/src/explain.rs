@@ -4,30 +4,57 @@ use std::fmt::Write;
 
 use tidemill_model::WindowShape;
 
+use crate::graph::Ingested;
 use crate::query::QueryPlan;
 use crate::stage::Stage;
+use crate::stage::rows::RowStage;
 
 /// What ingest runs and what advance runs, for people.
 pub fn explain(query: &QueryPlan) -> String {
     let mut text = String::new();
     let _ = writeln!(text, "query {}  (fingerprint {})", query.name, query.fingerprint);
-    let _ = writeln!(text, "  windows: {}", shape(&query.shape));
-    let _ = writeln!(
-        text,
-        "  a window closes when the watermark reaches its end{}",
-        if query.grace_ms == 0 { String::new() } else { format!(" + {}", ms(query.grace_ms)) }
-    );
+    let grace =
+        if query.grace_ms == 0 { String::new() } else { format!(" + {}", ms(query.grace_ms)) };
+    match &query.shape {
+        Some(it) => {
+            let _ = writeln!(text, "  windows: {}", shape(it));
+            let _ = writeln!(text, "  a window closes when the watermark reaches its end{grace}");
+        }
+        None => {
+            let _ = writeln!(text, "  rows, in the order of event time");
+            let _ =
+                writeln!(text, "  a row is final when the watermark is past its event time{grace}");
+        }
+    }
     let _ = writeln!(text, "\n  in ingest, per batch of one shard");
-    for (index, stage) in query.stages.iter().enumerate() {
-        let _ = writeln!(text, "    stage {index}: partial {}", stage.display);
-        let _ = writeln!(text, "      per ({})", slices(query, stage));
-        indent(&mut text, &stage.lower.display_indent().to_string(), 6);
+    for (number, ingested) in query.ingested() {
+        match ingested {
+            Ingested::Aggregate(stage) => {
+                let _ = writeln!(text, "    stage {number}: partial {}", stage.display);
+                let _ = writeln!(text, "      per ({})", slices(stage));
+            }
+            Ingested::Rows(_) => {
+                let _ = writeln!(text, "    stage {number}: single rows");
+            }
+        }
+        indent(&mut text, &ingested.lower().display_indent().to_string(), 6);
     }
     let _ = writeln!(text, "\n  in advance, per tick");
-    for index in 0..query.stages.len() {
-        let _ = writeln!(text, "    stage {index}: merge partial states, final values per window");
+    for (number, ingested) in query.ingested() {
+        let does = match ingested {
+            Ingested::Aggregate(_) => "merge partial states, final values per window",
+            Ingested::Rows(RowStage { shape: Some(_), .. }) => {
+                "keep rows until their windows close"
+            }
+            Ingested::Rows(_) => "put rows in order",
+        };
+        let _ = writeln!(text, "    stage {number}: {does}");
     }
-    let each = if query.row_wise { "over closed windows" } else { "per closed window" };
+    let each = match (query.shape.is_some(), query.row_wise) {
+        (true, true) => "over closed windows",
+        (true, false) => "per closed window",
+        (false, _) => "over rows",
+    };
     let _ = writeln!(text, "    {each}:");
     indent(&mut text, &query.upper.display_indent().to_string(), 6);
     text
@@ -39,13 +66,13 @@ fn indent(text: &mut String, plan: &str, by: usize) {
     }
 }
 
-fn slices(query: &QueryPlan, stage: &Stage) -> String {
+fn slices(stage: &Stage) -> String {
     let keys = match stage.keys {
         0 => String::new(),
         1 => "1 key, ".to_string(),
         keys => format!("{keys} keys, "),
     };
-    let slice = match query.shape {
+    let slice = match stage.shape {
         WindowShape::Session { .. } => "session fragment",
         _ => "window slice",
     };

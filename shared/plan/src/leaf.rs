@@ -15,11 +15,11 @@ use async_trait::async_trait;
 use datafusion::catalog::{Session, TableProvider};
 use datafusion::common::stats::Precision;
 use datafusion::common::tree_node::TreeNodeRecursion;
-use datafusion::common::{DFSchemaRef, Result, Statistics};
+use datafusion::common::{DFSchema, DFSchemaRef, Result, Statistics};
 use datafusion::datasource::TableType;
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use datafusion::logical_expr::{
-    Expr, LogicalPlan, UserDefinedLogicalNode, UserDefinedLogicalNodeCore,
+    Expr, Extension, LogicalPlan, UserDefinedLogicalNode, UserDefinedLogicalNodeCore,
 };
 use datafusion::physical_expr::{EquivalenceProperties, Partitioning};
 use datafusion::physical_plan::execution_plan::{
@@ -30,9 +30,13 @@ use datafusion::physical_plan::{
     DisplayAs, DisplayFormatType, ExecutionPlan, PhysicalExpr, PlanProperties, StatisticsArgs,
 };
 use tidemill_model::WindowShape;
+use tidemill_pipeline::Stream;
+
+use crate::schema::{event_time_column, stream_schema};
 
 /// Hidden column: the record's row in the decoded batch. Every plan node between a stream and its
-/// aggregate passes it on, so that combine finds event time, position and raw bytes again.
+/// aggregate passes it on, so that combine finds event time, position and raw bytes again. Between
+/// two stages it is the row in what the first handed over.
 pub const ROW: &str = "__row";
 /// Column that combine adds for aggregates that depend on order: (event time, log, position) as
 /// ordered bytes, their last sort key.
@@ -54,16 +58,18 @@ pub(crate) struct StreamScan {
     pub shape: Option<WindowShape>,
     /// Columns of `PARTITION BY` in the window function's table argument.
     pub partition_by: Vec<String>,
+    /// The column that is the stream's event time.
+    pub event_time: String,
     schema: SchemaRef,
 }
 
 impl StreamScan {
     pub(crate) fn new(
-        stream: &str,
-        columns: &SchemaRef,
+        stream: &Stream,
         shape: Option<WindowShape>,
         partition_by: Vec<String>,
     ) -> StreamScan {
+        let columns = stream_schema(stream);
         let mut fields: Vec<Arc<Field>> = columns.fields().iter().cloned().collect();
         let timestamp = DataType::Timestamp(TimeUnit::Millisecond, None);
         if shape.is_some() {
@@ -72,7 +78,8 @@ impl StreamScan {
         }
         fields.push(Arc::new(Field::new(ROW, DataType::UInt32, false)));
         let schema = Arc::new(Schema::new(fields));
-        StreamScan { stream: stream.to_string(), shape, partition_by, schema }
+        let event_time = event_time_column(stream).to_string();
+        StreamScan { stream: stream.name.clone(), shape, partition_by, event_time, schema }
     }
 }
 
@@ -101,13 +108,30 @@ impl TableProvider for StreamScan {
     }
 }
 
-/// Stands in a query's upper plan for the aggregate that ingest and advance share.
+/// Stands above a stage for what it hands over: closed windows, or rows that are final.
 #[derive(Debug, Clone)]
 pub(crate) struct ClosedWindows {
     pub(crate) stage: usize,
     pub(crate) schema: DFSchemaRef,
-    /// What each column of the schema is.
+    /// What each column of the schema is; [`ROW`], when it is the last, is not among them.
     pub(crate) output: Vec<crate::stage::OutputColumn>,
+    /// The windows that it hands over one by one; `None`: rows.
+    pub(crate) shape: Option<WindowShape>,
+    /// For each column, when it is a time: every later row has one of at least the watermark less
+    /// these milliseconds.
+    pub(crate) times: Vec<Option<i64>>,
+    /// The column by which rows are handed over in rising order.
+    pub(crate) ordered_by: Option<usize>,
+}
+
+impl ClosedWindows {
+    /// The same with [`ROW`] as its last column.
+    pub(crate) fn with_row(&self) -> Result<LogicalPlan> {
+        let row = DFSchema::try_from(Schema::new(vec![Field::new(ROW, DataType::UInt32, false)]))?;
+        let schema = Arc::new(self.schema.join(&row)?);
+        let node = Arc::new(ClosedWindows { schema, ..self.clone() });
+        Ok(LogicalPlan::Extension(Extension { node }))
+    }
 }
 
 impl PartialEq for ClosedWindows {
@@ -209,6 +233,11 @@ impl Slot {
             Boundedness::Bounded,
         ));
         Slot { feed, batch: Mutex::new(None), properties }
+    }
+
+    /// Schema of what it is to be filled with.
+    pub fn wanted(&self) -> SchemaRef {
+        Arc::clone(self.properties.eq_properties.schema())
     }
 
     /// Fills the slot for the next run; `None`: no rows.

@@ -20,6 +20,7 @@ mod engine;
 mod error;
 mod explain;
 mod functions;
+mod graph;
 mod leaf;
 mod lineage;
 mod query;
@@ -38,11 +39,14 @@ pub use engine::Functions;
 pub use error::PlanErrors;
 pub use explain::explain;
 pub use functions::CheckpointTime;
+pub use graph::{Derived, Glue, Graph, Ingested, Node, NodeKind, OperatorPlan, part_number};
 pub use leaf::{Feed, ORDER, ROW, Slot, WINDOW_END, WINDOW_START};
 pub use query::{LOG_CONTENT, PipelinePlan, QueryPlan, plan, plan_with, shows_content};
 pub use result_key::{Edge, ResultKey};
 pub use run::Runner;
 pub use schema::{ARRIVAL_TIME, arrow_type, stream_schema};
+pub use stage::over::{LastStage, Method, OverCall, OverFunction, OverStage, Sight};
+pub use stage::rows::{LOG, RowStage};
 pub use stage::{
     EVENT_TIME, GROUPING_ID, GroupingSetOf, OutputColumn, POSITION, RAW, RECORDS, SLICE_END,
     SLICE_START, Stage,

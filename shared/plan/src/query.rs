@@ -10,18 +10,18 @@ use datafusion::execution::session_state::SessionState;
 use datafusion::logical_expr::LogicalPlan;
 use datafusion::sql::parser::Statement;
 use tidemill_model::limits::{PLAN_STACK_BYTES, STATE_BYTES_MAX};
-use tidemill_model::{Fingerprint, WindowShape};
+use tidemill_model::{Fingerprint, Keep, WindowShape};
 use tidemill_pipeline::{Late, Pipeline, PipelineError, Query, Stream};
 use xxhash_rust::xxh3::xxh3_128;
 
 use crate::engine::{self, Functions};
 use crate::error::{PlanErrors, Refusal};
 use crate::functions::CheckpointTime;
+use crate::graph::{Glue, Graph, Ingested, Node, describe_aggregate};
 use crate::lineage::any_node;
 use crate::result_key::{self, ResultKey};
 use crate::run::Runner;
-use crate::schema::stream_schema;
-use crate::split::{self, Split};
+use crate::split::{self, Options, Split};
 use crate::sql;
 use crate::stage::Stage;
 use crate::tables::{self, StaticTable};
@@ -55,14 +55,16 @@ pub struct QueryPlan {
     pub name: String,
     /// What its stored state is.
     pub fingerprint: Fingerprint,
-    /// Its windows.
-    pub shape: WindowShape,
+    /// The windows that the upper plan gets; `None`: it gets rows.
+    pub shape: Option<WindowShape>,
     /// How long after its end a window stays open, milliseconds.
     pub grace_ms: i64,
     /// What becomes of late rows.
     pub late: Late,
-    /// Its aggregates over streams.
+    /// Its aggregates over streams, when it has nothing else below the upper plan.
     pub stages: Vec<Stage>,
+    /// What it has below the upper plan otherwise.
+    pub graph: Option<Graph>,
     /// What advance runs over closed windows.
     pub upper: LogicalPlan,
     /// Whether all windows that close together can run at once; else one by one.
@@ -72,18 +74,37 @@ pub struct QueryPlan {
     /// Schema of its results.
     pub output: SchemaRef,
     key: ResultKey,
+    upper_stages: Vec<usize>,
     pub(crate) state: SessionState,
 }
 
 impl QueryPlan {
-    /// A runner of a stage's lower plan. Each ingest worker has its own.
-    pub fn lower(&self, stage: usize) -> Result<Runner> {
-        Runner::new(&self.state, &self.stages[stage].lower)
+    /// What ingest ships, by the number of the stage that it feeds.
+    pub fn ingested(&self) -> Vec<(u16, Ingested<'_>)> {
+        let stages = self.stages.iter().map(|stage| Some(Ingested::Aggregate(stage)));
+        let nodes = self.graph.iter().flat_map(|graph| graph.nodes.iter().map(Node::ingested));
+        let numbered = (0..).zip(stages.chain(nodes));
+        numbered.filter_map(|(number, ingested)| Some((number, ingested?))).collect()
+    }
+
+    /// A runner of what ingest runs for a stage. Each ingest worker has its own.
+    pub fn lower(&self, ingested: Ingested<'_>) -> Result<Runner> {
+        Runner::new(&self.state, ingested.lower())
+    }
+
+    /// A runner of what stands between two stages.
+    pub fn glue(&self, glue: &Glue) -> Result<Runner> {
+        Runner::new(&self.state, &glue.plan)
     }
 
     /// What tells its result rows apart.
     pub fn result_key(&self) -> &ResultKey {
         &self.key
+    }
+
+    /// The stages that the upper plan is over, rising.
+    pub fn upper_stages(&self) -> &[usize] {
+        &self.upper_stages
     }
 
     /// A runner of the upper plan.
@@ -148,7 +169,7 @@ fn plan_here(
         }
     }
     for stream in pipeline.streams.values() {
-        let added = engine::add_stream(&context, &stream.name, &stream_schema(stream));
+        let added = engine::add_stream(&context, stream);
         debug_assert!(added.is_ok(), "names are unique");
     }
     let streams = Arc::new(pipeline.streams.clone());
@@ -194,14 +215,21 @@ fn plan_statement(
     let statement = Statement::Statement(Box::new(statement));
     let plan = engine::now(state.statement_to_plan(statement))??;
     let plan = state.analyzer().execute_and_check(plan, state.config_options(), |_, _| {})?;
-    let Split { mut stages, shape, upper } = split::split(plan)?;
+    let options = Options { grace_ms: query.grace_ms, keep: query.keep };
+    let Split { mut stages, mut graph, shape, upper } = split::split(plan, options)?;
     let row_wise = split::is_row_wise(&upper);
     let sort_first = split::window_outputs(&upper);
+    let upper_stages = split::stages_above(&upper)?;
     let key = result_key::of(&upper, shape);
     check_output(&upper)?;
-    let fingerprint = fingerprint(&stages, shape, &upper, static_tables, query);
+    let fingerprint = fingerprint(&stages, graph.as_ref(), shape, &upper, static_tables, query);
     for stage in &mut stages {
         stage.lower = state.optimize(&stage.lower)?;
+    }
+    for node in graph.iter_mut().flat_map(|graph| &mut graph.nodes) {
+        for plan in node.kind.plans_mut() {
+            *plan = state.optimize(plan)?;
+        }
     }
     let output = Arc::clone(upper.schema().inner());
     let upper = state.optimize(&upper)?;
@@ -212,15 +240,20 @@ fn plan_statement(
         grace_ms: query.grace_ms,
         late: query.late,
         stages,
+        graph,
         upper,
         row_wise,
         sort_first,
         output,
         key,
+        upper_stages,
         state: state.clone(),
     };
-    for stage in 0..planned.stages.len() {
-        planned.lower(stage)?;
+    for (_, ingested) in planned.ingested() {
+        planned.lower(ingested)?;
+    }
+    for glue in planned.graph.iter().flat_map(|graph| &graph.nodes).flat_map(Node::glue) {
+        planned.glue(glue)?;
     }
     planned.upper()?;
     Ok(planned)
@@ -246,20 +279,27 @@ fn check_output(upper: &LogicalPlan) -> Result<()> {
 /// depend on the optimizer; the engine's version stands for its aggregates' states.
 fn fingerprint(
     stages: &[Stage],
-    shape: WindowShape,
+    graph: Option<&Graph>,
+    shape: Option<WindowShape>,
     upper: &LogicalPlan,
     static_tables: &BTreeMap<String, StaticTable>,
     query: &Query,
 ) -> Fingerprint {
+    let shape = shape.map_or_else(|| "rows".to_string(), |shape| format!("{shape:?}"));
     let mut text = format!(
-        "state {STATE_VERSION}\nengine {}\nshape {shape:?}\ngrace {}\nlate {:?}\n",
+        "state {STATE_VERSION}\nengine {}\nshape {shape}\ngrace {}\nlate {:?}\n",
         datafusion::DATAFUSION_VERSION,
         query.grace_ms,
         query.late
     );
     for stage in stages {
-        text += &format!("{}\n{}\n", stage.display, stage.lower.display_indent_schema());
-        text += &format!("{:?}\n{:?}\n{:?}\n", stage.partial, stage.grouping, stage.output);
+        text += &describe_aggregate(stage);
+    }
+    for node in graph.into_iter().flat_map(|graph| &graph.nodes) {
+        text += &node.kind.describe();
+    }
+    if query.keep != Keep::None {
+        text += &format!("keep {:?}\n", query.keep);
     }
     text += &format!("{}\n", upper.display_indent_schema());
     for (name, table) in static_tables {

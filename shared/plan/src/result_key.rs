@@ -35,8 +35,11 @@ pub struct Edge {
     pub plus_ms: i64,
 }
 
-/// Reads the key from a query's unoptimized upper plan.
-pub(crate) fn of(upper: &LogicalPlan, shape: WindowShape) -> ResultKey {
+/// Reads the key from a query's unoptimized upper plan, which gets windows of `shape`, or rows.
+pub(crate) fn of(upper: &LogicalPlan, shape: Option<WindowShape>) -> ResultKey {
+    let Some(shape) = shape else {
+        return ResultKey { columns: None, start: None, end: None };
+    };
     if let Some(unique) = unique(upper)
         && told_apart(unique.start.is_some(), unique.end.is_some(), shape)
         && let (Some(start), Some(end)) = edges(unique.start, unique.end, shape)
@@ -114,6 +117,9 @@ fn unique(plan: &LogicalPlan) -> Option<Unique> {
         }
         LogicalPlan::Extension(_) => {
             let output = &is_closed(plan)?.output;
+            if output.iter().any(|column| matches!(column, OutputColumn::Value(_))) {
+                return None;
+            }
             let at = |wanted| output.iter().position(|column| *column == wanted);
             // A key that one grouping set leaves out is null there, as it may be in another set.
             if at(OutputColumn::GroupingId).is_some() {

@@ -12,6 +12,7 @@ use crate::error::Refusal;
 use crate::functions::TIME_FUNCTIONS;
 use crate::leaf::{ROW, StreamScan, WINDOW_END, WINDOW_START};
 use crate::lineage::{any_node, leaf_name, origin, plain};
+use crate::split::is_closed;
 
 /// The stream that a leaf scans, with its windows.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -19,6 +20,7 @@ pub(crate) struct Scanned {
     pub(crate) stream: String,
     pub(crate) shape: Option<tidemill_model::WindowShape>,
     pub(crate) partition_by: Vec<String>,
+    pub(crate) event_time: String,
 }
 
 /// The stream that `plan`, a leaf, scans.
@@ -30,12 +32,40 @@ pub(crate) fn stream_scan(plan: &LogicalPlan) -> Option<Scanned> {
         stream: scan.stream.clone(),
         shape: scan.shape,
         partition_by: scan.partition_by.clone(),
+        event_time: scan.event_time.clone(),
     })
 }
 
 /// Whether a stream is read anywhere in `plan`.
 pub(crate) fn reads_stream(plan: &LogicalPlan) -> bool {
     any_node(plan, |node| stream_scan(node).is_some())
+}
+
+/// Whether rows enter `plan` from a stream or from a stage.
+fn rows_enter(plan: &LogicalPlan) -> bool {
+    any_node(plan, |node| stream_scan(node).is_some() || is_closed(node).is_some())
+}
+
+/// Whether every row of `plan` comes from one record alone, so that ingest can run it.
+pub(crate) fn is_of_records(plan: &LogicalPlan) -> bool {
+    let streams = plan.inputs().into_iter().filter(|input| reads_stream(input)).count();
+    let passes = match plan {
+        LogicalPlan::TableScan(_) => stream_scan(plan).is_some(),
+        LogicalPlan::Projection(_)
+        | LogicalPlan::Filter(_)
+        | LogicalPlan::SubqueryAlias(_)
+        | LogicalPlan::Unnest(_) => true,
+        LogicalPlan::Join(_) => streams == 1,
+        LogicalPlan::Union(union) => streams == union.inputs.len(),
+        _ => false,
+    };
+    passes && plan.inputs().into_iter().all(|input| !reads_stream(input) || is_of_records(input))
+}
+
+/// All columns of a plan but the hidden one.
+pub(crate) fn visible(plan: &LogicalPlan) -> Vec<Expr> {
+    let columns = plan.schema().columns().into_iter().filter(|column| column.name != ROW);
+    columns.map(Expr::Column).collect()
 }
 
 /// All streams that `plan` reads.
@@ -59,12 +89,13 @@ pub(crate) fn row_column(schema: &DFSchema) -> Result<Column> {
 
 /// `plan`, checked to be runnable batch by batch, with [`ROW`] in its output.
 pub(crate) fn with_row(plan: &LogicalPlan) -> Result<LogicalPlan> {
-    if !reads_stream(plan) {
+    if !rows_enter(plan) {
         return Ok(plan.clone());
     }
     check_expressions(plan)?;
     match plan {
         LogicalPlan::TableScan(_) => Ok(plan.clone()),
+        LogicalPlan::Extension(_) if let Some(leaf) = is_closed(plan) => leaf.with_row(),
         LogicalPlan::Projection(node) => {
             let input = with_row(&node.input)?;
             let row = row_column(input.schema())?;
@@ -79,14 +110,9 @@ pub(crate) fn with_row(plan: &LogicalPlan) -> Result<LogicalPlan> {
             rebuild(plan)
         }
         LogicalPlan::Join(join) => {
-            let (left, right) = (reads_stream(&join.left), reads_stream(&join.right));
+            let (left, right) = (rows_enter(&join.left), rows_enter(&join.right));
             if left && right {
-                return Err(Refusal::new(
-                    "plan::join::streams",
-                    "a join of two streams cannot run yet",
-                )
-                .help("aggregate both sides over the same windows and join the results ON window_start, window_end and the key; or join with a static table, [tables.NAME]")
-                .into_engine());
+                return Err(refuse_streams_join().into_engine());
             }
             let stream_side_only = match join.join_type {
                 JoinType::Inner => true,
@@ -118,7 +144,7 @@ pub(crate) fn with_row(plan: &LogicalPlan) -> Result<LogicalPlan> {
                 .iter()
                 .map(|input| with_row(input).map(Arc::new))
                 .collect::<Result<Vec<_>>>()?;
-            if union.inputs.iter().any(|input| !reads_stream(input)) {
+            if union.inputs.iter().any(|input| !rows_enter(input)) {
                 return Err(Refusal::new(
                     "plan::union::table",
                     "a UNION of a stream with something that is no stream cannot run",
@@ -135,6 +161,12 @@ pub(crate) fn with_row(plan: &LogicalPlan) -> Result<LogicalPlan> {
 fn rebuild(plan: &LogicalPlan) -> Result<LogicalPlan> {
     let inputs = plan.inputs().into_iter().map(with_row).collect::<Result<Vec<_>>>()?;
     plan.with_new_exprs(plan.expressions(), inputs)
+}
+
+/// Why a join of two streams without a bound in time is refused.
+pub(crate) fn refuse_streams_join() -> Refusal {
+    Refusal::new("plan::join::streams", "a join of two streams cannot run yet")
+        .help("aggregate both sides over the same windows and join the results ON window_start, window_end and the key; or join with a static table, [tables.NAME]")
 }
 
 /// Why a node cannot stand between a stream and its aggregate, or above a bare stream.

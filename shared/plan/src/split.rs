@@ -11,92 +11,143 @@
 use std::sync::Arc;
 
 use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
-use datafusion::common::{Column, Result};
+use datafusion::common::{Column, DFSchemaRef, Result, internal_err};
 use datafusion::logical_expr::{
-    Aggregate, Distinct, Expr, Extension, JoinType, LogicalPlan, Volatility,
+    Aggregate, Distinct, Expr, Extension, Join, JoinType, LogicalPlan, Volatility, Window,
 };
-use tidemill_model::WindowShape;
+use tidemill_model::{Keep, WindowShape};
 
 use crate::error::Refusal;
 use crate::functions::TIME_FUNCTIONS;
+use crate::graph::{self, Derived, Glue, Graph, Node, NodeKind, OperatorPlan};
 use crate::leaf::{ClosedWindows, ROW};
 use crate::lineage::{any_node, any_part, leaf_name, origin, origin_of_index, plain};
 use crate::rows::{self, Scanned};
+use crate::stage::over::{self, LastStage, OverStage};
+use crate::stage::rows::RowStage;
 use crate::stage::{OutputColumn, Stage, window_column};
 
 /// A query, cut.
 pub(crate) struct Split {
+    /// Aggregates over windowed streams, when the query has nothing else.
     pub(crate) stages: Vec<Stage>,
-    pub(crate) shape: WindowShape,
+    /// What runs in advance below the upper plan, when it has.
+    pub(crate) graph: Option<Graph>,
+    /// The windows that the upper plan gets; `None`: it gets rows.
+    pub(crate) shape: Option<WindowShape>,
     /// Above the stages; its leaves are [`ClosedWindows`] and static tables.
     pub(crate) upper: LogicalPlan,
 }
 
 /// Cuts an analyzed plan.
-pub(crate) fn split(plan: LogicalPlan) -> Result<Split> {
-    let mut cut = Cut::default();
-    let upper = cut.node(plan)?;
-    let Some(shape) = cut.stages.first().map(|stage| stage.shape) else {
-        return Err(match rows::reads_stream(&upper) {
-            true => unaggregated(&upper).into_engine(),
-            false => Refusal::new("plan::no_stream", "the query reads no stream")
-                .help("read a stream through a window function: FROM TUMBLE(stream, event_time, INTERVAL '1' MINUTE)")
-                .into_engine(),
-        });
-    };
-    if rows::reads_stream(&upper) {
-        return Err(unaggregated(&upper).into_engine());
+pub(crate) fn split(plan: LogicalPlan, options: Options) -> Result<Split> {
+    if !rows::reads_stream(&plan) {
+        return Err(Refusal::new("plan::no_stream", "the query reads no stream")
+            .help("read a stream through a window function: FROM TUMBLE(stream, event_time, INTERVAL '1' MINUTE)")
+            .into_engine());
     }
-    if cut.stages.iter().any(|stage| stage.shape != shape) {
-        return Err(Refusal::new(
+    let reduced = over::reduced(&plan)?;
+    let mut cut = Cut { nodes: Vec::new(), aggregates: Vec::new(), options, reduced };
+    let upper = cut.node(plan)?;
+    let upper = without_order(cut.rows_of_records(upper)?);
+    let shape = shape_above(&upper)?;
+    match shape {
+        Some(shape) => check_upper(&upper, shape, stages_above(&upper)?.len())?,
+        None => check_rows(&upper)?,
+    }
+    let aggregates: Option<Vec<Stage>> = cut.nodes.iter().map(of_log).collect();
+    Ok(match aggregates {
+        Some(stages) => Split { stages, graph: None, shape, upper },
+        None => Split { stages: Vec::new(), graph: Some(Graph { nodes: cut.nodes }), shape, upper },
+    })
+}
+
+/// The aggregate over the log that a node is, if it is one.
+fn of_log(node: &Node) -> Option<Stage> {
+    match &node.kind {
+        NodeKind::Aggregate(stage) => Some(stage.clone()),
+        NodeKind::Rows(_) | NodeKind::Derived(_) => None,
+    }
+}
+
+/// The stages that enter the upper plan, rising.
+pub(crate) fn stages_above(upper: &LogicalPlan) -> Result<Vec<usize>> {
+    let mut stages = Vec::new();
+    graph::leaves(upper, &mut |leaf| stages.push(leaf.stage))?;
+    stages.sort_unstable();
+    stages.dedup();
+    Ok(stages)
+}
+
+/// The windows that enter the upper plan; `None`: rows do.
+fn shape_above(upper: &LogicalPlan) -> Result<Option<WindowShape>> {
+    let mut shapes: Vec<Option<WindowShape>> = Vec::new();
+    graph::leaves(upper, &mut |leaf| shapes.push(leaf.shape))?;
+    let first = shapes.first().copied().flatten();
+    if shapes.iter().all(|shape| *shape == first) {
+        return Ok(first);
+    }
+    Err(match shapes.contains(&None) {
+        true => Refusal::new(
+            "plan::mixes_windows",
+            "the query mixes closed windows with single events",
+        )
+        .help("read both through the same window function, or make them queries of their own"),
+        false => Refusal::new(
             "plan::several_windows",
             "the aggregates of one query have different windows",
         )
-        .help("use the same window function with the same sizes for all of them, or make them queries of their own")
-        .into_engine());
+        .help("use the same window function with the same sizes for all of them, or make them queries of their own"),
     }
-    let upper = without_order(upper);
-    check_upper(&upper, shape, cut.stages.len())?;
-    Ok(Split { stages: cut.stages, shape, upper })
+    .into_engine())
 }
 
-/// Why a stream that no windowed aggregate is over cannot run.
-fn unaggregated(plan: &LogicalPlan) -> Refusal {
+/// Above rows only what looks at one row at a time can run.
+fn check_rows(upper: &LogicalPlan) -> Result<()> {
+    check_volatile(upper)?;
+    if is_row_wise(upper) {
+        return Ok(());
+    }
     let mut refusal = None;
-    let _ = plan.apply(|node| {
-        if !rows::reads_stream(node) {
-            return Ok(TreeNodeRecursion::Jump);
+    upper.apply(|node| {
+        let passes = matches!(
+            node,
+            LogicalPlan::Projection(_) | LogicalPlan::Filter(_) | LogicalPlan::SubqueryAlias(_)
+        );
+        if !passes && is_closed(node).is_none() {
+            refusal = Some(rows::refuse_node(node));
+            return Ok(TreeNodeRecursion::Stop);
         }
-        let two_streams = |join: &datafusion::logical_expr::Join| {
-            rows::reads_stream(&join.left) && rows::reads_stream(&join.right)
-        };
-        match node {
-            LogicalPlan::Join(join) if two_streams(join) => {
-                refusal = rows::with_row(node).err();
-            }
-            LogicalPlan::Window(_) => refusal = Some(rows::refuse_node(node).into_engine()),
-            _ => return Ok(TreeNodeRecursion::Continue),
-        }
-        Ok(TreeNodeRecursion::Stop)
-    });
-    match refusal {
-        Some(error) => Refusal::from_engine(error, ""),
-        None => rows::no_aggregate(),
-    }
+        Ok(TreeNodeRecursion::Continue)
+    })?;
+    Err(refusal.unwrap_or_else(rows::refuse_subquery).into_engine())
 }
 
-#[derive(Default)]
+/// What a query's settings say about its plan.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Options {
+    /// How long after its end a window stays open, milliseconds.
+    pub(crate) grace_ms: i64,
+    /// How long what would grow for ever is kept.
+    pub(crate) keep: Keep,
+}
+
 struct Cut {
-    stages: Vec<Stage>,
-    /// The stages' aggregates, each with its streams' windows: to the engine, scans of one stream
-    /// are equal whatever their windows.
-    aggregates: Vec<(Aggregate, Vec<Scanned>)>,
+    nodes: Vec<Node>,
+    /// The aggregates over the log, each with its streams' windows: to the engine, scans of one
+    /// stream are equal whatever their windows.
+    aggregates: Vec<(Aggregate, Vec<Scanned>, LogicalPlan)>,
+    options: Options,
+    /// Window nodes of which only the first rows are kept.
+    reduced: Vec<Window>,
 }
 
 impl Cut {
+    /// The plan with its stages cut off. What ingest can run whole is left as it is: whoever is
+    /// above decides what becomes of it.
     fn node(&mut self, plan: LogicalPlan) -> Result<LogicalPlan> {
-        if !rows::reads_stream(&plan) {
-            return Ok(plan);
+        if !rows::reads_stream(&plan) || rows::is_of_records(&plan) {
+            return self.checked(plan);
         }
         for expr in plan.expressions() {
             let over_stream = |part: &Expr| rows::subquery_of(part).is_some_and(rows::reads_stream);
@@ -105,13 +156,19 @@ impl Cut {
             }
         }
         match plan {
-            LogicalPlan::Distinct(Distinct::All(input)) if !has_aggregate(&input) => {
-                let columns = visible(&input);
+            LogicalPlan::Distinct(Distinct::All(input)) if rows::is_of_records(&input) => {
+                let columns = rows::visible(&input);
                 let aggregate = Aggregate::try_new(input, columns, Vec::new())?;
                 self.aggregate(aggregate)
             }
-            LogicalPlan::Aggregate(aggregate) if !has_aggregate(&aggregate.input) => {
+            LogicalPlan::Aggregate(aggregate) if rows::is_of_records(&aggregate.input) => {
                 self.aggregate(aggregate)
+            }
+            LogicalPlan::Window(window) => self.window(window),
+            LogicalPlan::Join(join)
+                if rows::reads_stream(&join.left) && rows::reads_stream(&join.right) =>
+            {
+                self.join(join)
             }
             other => {
                 let children = other
@@ -119,41 +176,192 @@ impl Cut {
                     .into_iter()
                     .map(|input| self.node(input.clone()))
                     .collect::<Result<Vec<_>>>()?;
-                let expressions = other.expressions();
-                other.with_new_exprs(expressions, children)
+                rebuilt(other, children)
             }
         }
     }
 
-    fn aggregate(&mut self, aggregate: Aggregate) -> Result<LogicalPlan> {
-        let scans = rows::scans(&aggregate.input)?;
-        let schema = Arc::clone(&aggregate.schema);
-        let cut = (aggregate, scans);
-        let stage = match self.aggregates.iter().position(|known| *known == cut) {
-            Some(stage) => stage,
+    /// A subquery over a stream is refused wherever it is.
+    fn checked(&self, plan: LogicalPlan) -> Result<LogicalPlan> {
+        plan.apply(|node| {
+            let over_stream = |part: &Expr| rows::subquery_of(part).is_some_and(rows::reads_stream);
+            match node.expressions().iter().any(|expr| any_part(expr, over_stream)) {
+                true => Err(rows::refuse_subquery().into_engine()),
+                false => Ok(TreeNodeRecursion::Continue),
+            }
+        })?;
+        Ok(plan)
+    }
+
+    /// OVER: within windows it belongs to the upper plan, else it is a stage.
+    fn window(&mut self, window: Window) -> Result<LogicalPlan> {
+        let is_reduced = self.reduced.contains(&window);
+        let input = self.node(window.input.as_ref().clone())?;
+        let input = self.rows_of_records(input)?;
+        let shape = shape_above(&input)?;
+        let node = LogicalPlan::Window(Window::try_new(window.window_expr, Arc::new(input))?);
+        match (&node, shape) {
+            (LogicalPlan::Window(window), Some(shape)) if over_in_windows(window, shape) => {
+                Ok(node)
+            }
+            (LogicalPlan::Window(window), shape) => self.over(window, shape, is_reduced),
+            _ => internal_err!("a window node has become another"),
+        }
+    }
+
+    /// OVER as a stage of its own.
+    fn over(
+        &mut self,
+        window: &Window,
+        shape: Option<WindowShape>,
+        is_reduced: bool,
+    ) -> Result<LogicalPlan> {
+        let input = window.input.as_ref();
+        let keep = self.options.keep;
+        let delays: Vec<Option<i64>> =
+            graph::times(input).into_iter().map(|time| time.map(|time| time.delay_ms)).collect();
+        if shape.is_some() && !over::is_by_time(window, &delays)? {
+            return Err(Refusal::new("plan::mixes_windows", OVER_MIXES)
+                .help(OVER_MIXES_HELP)
+                .into_engine());
+        }
+        let last = match is_reduced {
+            true => LastStage::new(window, input.schema(), &delays, keep)?,
+            false => None,
+        };
+        let (time, delay_ms, is_ordered, operator) = match last {
+            Some(stage) => (stage.time, stage.keep_ms, true, OperatorPlan::Last(Box::new(stage))),
             None => {
-                self.stages.push(cut_stage(&cut.0)?);
-                self.aggregates.push(cut);
-                self.stages.len() - 1
+                let stage = OverStage::new(window, input.schema(), &delays, keep)?;
+                let (delay_ms, is_ordered) = (stage.delay_ms, stage.is_ordered);
+                (stage.time, delay_ms, is_ordered, OperatorPlan::Over(Box::new(stage)))
             }
         };
-        let output = self.stages[stage].output.clone();
-        let node = Arc::new(ClosedWindows { stage, schema, output });
-        Ok(LogicalPlan::Extension(Extension { node }))
+        let glue = Glue::new(input, time)?;
+        // Beside the time by which they wait, rows keep only times that did not have to wait before.
+        let waited = |(index, delay): (usize, &Option<i64>)| {
+            let delay = (*delay).filter(|_| index == time || glue.is_ordered);
+            delay.zip(delay_ms).map(|(before, here)| before.saturating_add(here))
+        };
+        let columns = window.schema.fields().len();
+        let mut times: Vec<Option<i64>> = delays.iter().enumerate().map(waited).collect();
+        times.resize(columns, None);
+        let leaf = ClosedWindows {
+            stage: self.nodes.len(),
+            schema: Arc::clone(&window.schema),
+            output: (0..columns).map(OutputColumn::Value).collect(),
+            shape: None,
+            times,
+            ordered_by: is_ordered.then_some(time),
+        };
+        let output = Arc::clone(window.schema.inner());
+        let kind = NodeKind::Derived(Derived { inputs: vec![glue], operator });
+        self.nodes.push(Node { kind, output });
+        Ok(LogicalPlan::Extension(Extension { node: Arc::new(leaf) }))
+    }
+
+    /// A join of two streams: within windows it belongs to the upper plan, else it is a stage.
+    fn join(&mut self, join: Join) -> Result<LogicalPlan> {
+        let side = |cut: &mut Cut, plan: &LogicalPlan| {
+            let plan = cut.node(plan.clone())?;
+            cut.rows_of_records(plan)
+        };
+        let left = side(self, &join.left)?;
+        let right = side(self, &join.right)?;
+        let (of_left, of_right) = (shape_above(&left)?, shape_above(&right)?);
+        let node = LogicalPlan::Join(join);
+        let node = rebuilt(node, vec![left, right])?;
+        match (&node, of_left, of_right) {
+            (LogicalPlan::Join(join), Some(left), Some(right))
+                if left == right && joins_windows(join, left) =>
+            {
+                Ok(node)
+            }
+            (_, Some(_), Some(_)) => Err(Refusal::new(
+                "plan::mixes_windows",
+                "a join of two windowed streams mixes windows",
+            )
+            .help("join ON both sides' window_start and window_end being equal")
+            .into_engine()),
+            _ => Err(rows::refuse_streams_join().into_engine()),
+        }
+    }
+
+    /// Cuts off what ingest can run whole, as stages of single events.
+    fn rows_of_records(&mut self, plan: LogicalPlan) -> Result<LogicalPlan> {
+        if !rows::reads_stream(&plan) {
+            return Ok(plan);
+        }
+        if rows::is_of_records(&plan) {
+            let (stage, leaf) = RowStage::new(&plan, self.nodes.len(), self.options.grace_ms)?;
+            let output = Arc::clone(&stage.closed);
+            self.nodes.push(Node { kind: NodeKind::Rows(stage), output });
+            return Ok(leaf);
+        }
+        let children = plan
+            .inputs()
+            .into_iter()
+            .map(|input| self.rows_of_records(input.clone()))
+            .collect::<Result<Vec<_>>>()?;
+        rebuilt(plan, children)
+    }
+
+    fn aggregate(&mut self, aggregate: Aggregate) -> Result<LogicalPlan> {
+        let scans = rows::scans(&aggregate.input)?;
+        let known = self.aggregates.iter().find(|(it, of, _)| *it == aggregate && *of == scans);
+        if let Some((_, _, leaf)) = known {
+            return Ok(leaf.clone());
+        }
+        let number = self.nodes.len();
+        let stage = cut_stage(&aggregate)?;
+        let schema = Arc::clone(&aggregate.schema);
+        let leaf = closed_leaf(&stage, number, schema, self.options.grace_ms);
+        let output = Arc::clone(&stage.closed);
+        self.nodes.push(Node { kind: NodeKind::Aggregate(stage), output });
+        self.aggregates.push((aggregate, scans, leaf.clone()));
+        Ok(leaf)
     }
 }
 
-/// All columns of a plan but the hidden one.
-fn visible(plan: &LogicalPlan) -> Vec<Expr> {
-    let columns = plan.schema().columns().into_iter().filter(|column| column.name != ROW);
-    columns.map(Expr::Column).collect()
+/// The leaf of an aggregate's closed windows.
+fn closed_leaf(stage: &Stage, number: usize, schema: DFSchemaRef, grace_ms: i64) -> LogicalPlan {
+    let output = stage.output.clone();
+    let longest_ms = stage.shape.longest_ms();
+    let time = |column: &OutputColumn| match column {
+        OutputColumn::WindowEnd => Some(grace_ms),
+        OutputColumn::WindowStart => longest_ms.map(|longest_ms| grace_ms + longest_ms),
+        _ => None,
+    };
+    let times = output.iter().map(time).collect();
+    let ordered_by = output.iter().position(|column| *column == OutputColumn::WindowEnd);
+    let shape = Some(stage.shape);
+    let node = ClosedWindows { stage: number, schema, output, shape, times, ordered_by };
+    LogicalPlan::Extension(Extension { node: Arc::new(node) })
 }
 
-/// Whether an aggregate over a stream lies in `plan`, so that what is above belongs to advance.
-fn has_aggregate(plan: &LogicalPlan) -> bool {
-    any_node(plan, |node| {
-        matches!(node, LogicalPlan::Aggregate(_) | LogicalPlan::Distinct(_))
-            && rows::reads_stream(node)
+/// A node over other children; a projection without the hidden column, which stages do not hand on.
+fn rebuilt(plan: LogicalPlan, children: Vec<LogicalPlan>) -> Result<LogicalPlan> {
+    let mut expressions = plan.expressions();
+    let hidden = |expr: &Expr| matches!(plain(expr), Expr::Column(column) if column.name == ROW);
+    if let LogicalPlan::Projection(_) = plan
+        && children.iter().all(|child| !child.schema().fields().iter().any(|it| it.name() == ROW))
+    {
+        expressions.retain(|expr| !hidden(expr));
+    }
+    plan.with_new_exprs(expressions, children)
+}
+
+/// Whether every OVER of a node keeps windows apart.
+const OVER_MIXES: &str = "OVER on closed windows mixes windows: it would never end";
+const OVER_MIXES_HELP: &str =
+    "add window_start, window_end to its PARTITION BY, or write ORDER BY window_end";
+
+fn over_in_windows(window: &Window, shape: WindowShape) -> bool {
+    window.window_expr.iter().all(|expr| match plain(expr) {
+        Expr::WindowFunction(call) => {
+            keeps_windows(&call.params.partition_by, &window.input, shape)
+        }
+        _ => false,
     })
 }
 
@@ -315,8 +523,8 @@ pub(crate) fn is_row_wise(plan: &LogicalPlan) -> bool {
             .all(|expr| !any_part(expr, |part| rows::subquery_of(part).is_some()))
 }
 
-fn check_upper(plan: &LogicalPlan, shape: WindowShape, stages: usize) -> Result<()> {
-    let session = matches!(shape, WindowShape::Session { .. });
+/// Refuses functions that give another value when a result is computed again.
+fn check_volatile(plan: &LogicalPlan) -> Result<()> {
     plan.apply_with_subqueries(|node| {
         for expr in node.expressions() {
             let mut refusal = None;
@@ -335,6 +543,15 @@ fn check_upper(plan: &LogicalPlan, shape: WindowShape, stages: usize) -> Result<
                 return Err(refusal.into_engine());
             }
         }
+        Ok(TreeNodeRecursion::Continue)
+    })?;
+    Ok(())
+}
+
+fn check_upper(plan: &LogicalPlan, shape: WindowShape, stages: usize) -> Result<()> {
+    check_volatile(plan)?;
+    let session = matches!(shape, WindowShape::Session { .. });
+    plan.apply_with_subqueries(|node| {
         let apart = |exprs: &[Expr], input: &LogicalPlan| keeps_windows(exprs, input, shape);
         let refusal = match node {
             LogicalPlan::Aggregate(it) if !apart(&it.group_expr, &it.input) && closes(node) => {
@@ -353,8 +570,8 @@ fn check_upper(plan: &LogicalPlan, shape: WindowShape, stages: usize) -> Result<
                     _ => true,
                 });
                 mixes.then_some((
-                    "OVER on closed windows mixes windows: it would never end",
-                    "add window_start, window_end to its PARTITION BY",
+                    OVER_MIXES,
+                    OVER_MIXES_HELP,
                 ))
             }
             LogicalPlan::Join(join) if closes(&join.left) && closes(&join.right) => {

@@ -17,6 +17,9 @@
 //!
 //! Not here: which part of a query becomes a stage (`split`), running it (`flow`).
 
+pub(crate) mod over;
+pub mod rows;
+
 use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
@@ -35,7 +38,7 @@ use crate::aggregates::StageAggregate;
 use crate::error::Refusal;
 use crate::leaf::{ORDER, ROW, WINDOW_END, WINDOW_START};
 use crate::lineage::{any_part, leaf_name, origin, plain};
-use crate::rows;
+use crate::rows as scan_rows;
 
 /// Partial column: which grouping set a row belongs to.
 pub const GROUPING_ID: &str = "__grouping_id";
@@ -103,6 +106,8 @@ pub enum OutputColumn {
     GroupingId,
     /// The aggregate of this index.
     Aggregate(usize),
+    /// The shipped column of this index, of a stage of single events.
+    Value(usize),
 }
 
 /// Aggregates whose value depends on the order of their rows.
@@ -111,7 +116,7 @@ const ORDER_SENSITIVE: [&str; 5] =
 
 impl Stage {
     /// Cuts an aggregate over windowed streams. `input` is the aggregate's input with [`ROW`] in
-    /// it ([`rows::with_row`]).
+    /// it ([`scan_rows::with_row`]).
     pub(crate) fn new(
         aggregate: &Aggregate,
         input: LogicalPlan,
@@ -123,7 +128,7 @@ impl Stage {
         for key in &groups.keys {
             columns.named(format!("__k{}", columns.exprs.len()), key.clone());
         }
-        let row = rows::row_column(input.schema())?;
+        let row = scan_rows::row_column(input.schema())?;
         let mut rewritten = Vec::new();
         let mut needs_order = false;
         for (index, expr) in aggregate.aggr_expr.iter().enumerate() {
@@ -282,7 +287,7 @@ fn enumerate(sets: &GroupingSet) -> Vec<Vec<&Expr>> {
 pub(crate) fn window_column(input: &LogicalPlan, expr: &Expr) -> Option<OutputColumn> {
     let Expr::Column(column) = plain(expr) else { return None };
     let origin = origin(input, column)?;
-    rows::stream_scan(origin.0)?.shape?;
+    scan_rows::stream_scan(origin.0)?.shape?;
     match leaf_name(origin) {
         WINDOW_START => Some(OutputColumn::WindowStart),
         WINDOW_END => Some(OutputColumn::WindowEnd),

@@ -20,11 +20,11 @@ use datafusion::sql::sqlparser::ast::{
     Spanned, TableFactor,
 };
 use tidemill_model::{WindowError, WindowShape};
-use tidemill_pipeline::{EventTime, Stream};
+use tidemill_pipeline::Stream;
 
 use crate::error::{Refusal, span_range};
 use crate::leaf::StreamScan;
-use crate::schema::{ARRIVAL_TIME, stream_schema};
+use crate::schema::event_time_column;
 use crate::sql::PARTITIONED;
 
 /// Plans window functions over the pipeline's streams, for one query.
@@ -184,7 +184,7 @@ impl WindowFunctions {
             Kind::Session => WindowShape::session(ms("GAP")?),
         };
         let shape = shape.map_err(|error| self.uneven(&error, &bound).into_engine())?;
-        Ok(StreamScan::new(&stream.name, &stream_schema(stream), Some(shape), partition_by))
+        Ok(StreamScan::new(stream, Some(shape), partition_by))
     }
 
     fn uneven(&self, error: &WindowError, bound: &BTreeMap<&str, SqlExpr>) -> Refusal {
@@ -279,10 +279,7 @@ impl WindowFunctions {
             other => other.clone(),
         };
         let named = last_name(&column).map(|name| context.normalize_ident(name));
-        let event_time = match stream.event_time {
-            EventTime::Column(index) => stream.columns[index].name.as_str(),
-            EventTime::Arrival => ARRIVAL_TIME,
-        };
+        let event_time = event_time_column(stream);
         if named.as_deref().is_some_and(|named| named.eq_ignore_ascii_case(event_time)) {
             return Ok(());
         }

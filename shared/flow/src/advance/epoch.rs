@@ -69,6 +69,8 @@ pub(super) struct Outcome {
     queries: Vec<(String, u64, u64)>,
     /// (row, window) pairs that were late.
     pub(super) late: u64,
+    /// Whether rows moved inside the open state.
+    moved: bool,
     /// What the epoch emits.
     pub(super) emission: Emission,
 }
@@ -82,8 +84,8 @@ impl Outcome {
                 (results.query.clone(), results.windows, results.batch.num_rows() as u64)
             })
             .collect();
-        let late = closed.late_rows;
-        Outcome { segments, queries, late, emission: emit::emission(epoch, dead, closed) }
+        let (late, moved) = (closed.late_rows, closed.moved);
+        Outcome { segments, queries, late, moved, emission: emit::emission(epoch, dead, closed) }
     }
 
     /// Windows that a query closed, and its result rows.
@@ -109,6 +111,10 @@ impl Outcome {
 
     /// Whether the epoch did anything that a checkpoint must tell of.
     pub(super) fn is_something(&self) -> bool {
-        self.segments > 0 || self.late > 0 || self.windows() > 0 || !emit::is_empty(&self.emission)
+        self.segments > 0
+            || self.late > 0
+            || self.moved
+            || self.windows() > 0
+            || !emit::is_empty(&self.emission)
     }
 }

@@ -23,15 +23,7 @@ pub(super) fn rows(
 ) -> Result<RecordBatch> {
     let numbers = row_numbers(rows)?.values();
     let times: Vec<i64> = numbers.iter().map(|row| decoded.event_times[*row as usize].0).collect();
-    let record = |row: &u32| decoded.records[*row as usize] as usize;
-    let positions = numbers.iter().map(|row| *decoded.raw.records[record(row)].position.as_bytes());
-    let positions: ArrayRef = match rows.num_rows() {
-        0 => Arc::new(FixedSizeBinaryArray::new_null(Position::BYTES as i32, 0)),
-        _ => Arc::new(FixedSizeBinaryArray::try_from_iter(positions)?),
-    };
-    let raw: ArrayRef = Arc::new(BinaryArray::from_iter(
-        numbers.iter().map(|row| keep_raw.then(|| encode(&decoded.raw.raw_bytes(record(row))))),
-    ));
+    let (positions, raw) = sources(decoded, numbers, |_| true, keep_raw)?;
     let (starts, ends): (Vec<i64>, Vec<i64>) = match stage.shape {
         WindowShape::Session { .. } => (times.clone(), times.clone()),
         _ => placed.slices.iter().map(|slice| (slice.start.0, slice.end.0)).unzip(),
@@ -55,6 +47,25 @@ pub(super) fn rows(
         parts.push(RecordBatch::try_new(Arc::clone(&stage.partial), columns)?);
     }
     Ok(concat_batches(&stage.partial, &parts)?)
+}
+
+/// Where the rows of these numbers came from: positions and raw bytes of those that are `alone`,
+/// which is asked with the index among `numbers`.
+pub(super) fn sources(
+    decoded: &Decoded,
+    numbers: &[u32],
+    alone: impl Fn(usize) -> bool,
+    keep_raw: bool,
+) -> Result<(ArrayRef, ArrayRef)> {
+    let record = |row: &u32| decoded.records[*row as usize] as usize;
+    let chosen = || numbers.iter().enumerate().map(|(index, row)| alone(index).then_some(row));
+    let position = |row: &u32| *decoded.raw.records[record(row)].position.as_bytes();
+    let positions = chosen().map(|row| row.map(position));
+    let width = Position::BYTES as i32;
+    let positions = FixedSizeBinaryArray::try_from_sparse_iter_with_size(positions, width)?;
+    let raw = |row: &u32| encode(&decoded.raw.raw_bytes(record(row)));
+    let raws = chosen().map(|row| row.filter(|_| keep_raw).map(raw));
+    Ok((Arc::new(positions), Arc::new(BinaryArray::from_iter(raws))))
 }
 
 /// Length and hash of the whole record, then its first bytes.

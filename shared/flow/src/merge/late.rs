@@ -9,7 +9,7 @@ use tidemill_model::{
     DeadLetter, DeadReason, EventMs, LogId, Position, Segment, WallMs, Window, WindowShape,
 };
 use tidemill_pipeline::Late;
-use tidemill_plan::{OutputColumn, QueryPlan, Stage};
+use tidemill_plan::{OutputColumn, QueryPlan, RowStage, Stage};
 
 use crate::aggregate::records_of;
 use crate::combine::shipped;
@@ -41,17 +41,34 @@ pub(super) struct StageLedger<'a> {
     source: Source,
 }
 
+/// The ledger, for late rows of one stage of single events.
+pub(super) struct RowLedger<'a> {
+    ledger: &'a mut Ledger,
+    plan: &'a QueryPlan,
+    stage: &'a RowStage,
+    source: Source,
+}
+
+impl Source {
+    pub(super) fn log(&self) -> &LogId {
+        &self.log
+    }
+
+    /// The segment of `log`.
+    pub(super) fn of(log: &LogId, segment: &Segment) -> Source {
+        Source { log: log.clone(), through: segment.through, arrival: segment.newest_arrival }
+    }
+}
+
 impl Ledger {
-    pub(super) fn of<'a>(
+    /// For a stage of single events.
+    pub(super) fn of_rows<'a>(
         &'a mut self,
         plan: &'a QueryPlan,
-        stage: &'a Stage,
-        log: &LogId,
-        segment: &Segment,
-    ) -> StageLedger<'a> {
-        let source =
-            Source { log: log.clone(), through: segment.through, arrival: segment.newest_arrival };
-        self.at(plan, stage, source)
+        stage: &'a RowStage,
+        source: Source,
+    ) -> RowLedger<'a> {
+        RowLedger { ledger: self, plan, stage, source }
     }
 
     pub(super) fn at<'a>(
@@ -131,6 +148,64 @@ impl StageLedger<'_> {
     }
 }
 
+impl RowLedger<'_> {
+    /// Enters one row of a stage of single events, which missed `missed` windows, or came when its
+    /// time was over.
+    pub(super) fn single(
+        &mut self,
+        rows: &RecordBatch,
+        row: usize,
+        missed: &[Window],
+        counted_elsewhere: bool,
+    ) -> Result<()> {
+        let RowLedger { ledger, plan, stage, source } = self;
+        let misses = missed.len().max(1) as u64;
+        ledger.rows += misses;
+        if plan.late != Late::DeadLetter {
+            return Ok(());
+        }
+        let time = stage.time_index();
+        let times = rows.column(time).as_primitive_opt::<Int64Type>();
+        let positions = rows.column(time + 1).as_fixed_size_binary_opt();
+        let raws = rows.column(time + 2).as_binary_opt::<i32>();
+        let (Some(times), Some(positions), Some(raws)) = (times, positions, raws) else {
+            return internal_err!("the columns of shipped rows have other types");
+        };
+        let alone = positions.is_valid(row);
+        let position = match (alone, positions.value(row).try_into()) {
+            (true, Ok(bytes)) => Position::from_bytes(bytes),
+            _ => source.through,
+        };
+        let partial = match alone {
+            true => None,
+            false => Some(values(stage, rows, row)?),
+        };
+        ledger.dead_letters.push(DeadLetter {
+            log: source.log.clone(),
+            position,
+            arrival: source.arrival,
+            reason: DeadReason::Late {
+                query: plan.name.clone(),
+                event_time: EventMs(times.value(row)),
+                windows: missed
+                    .iter()
+                    .take(WINDOWS_NAMED_MAX)
+                    .map(|window| (window.start, window.end))
+                    .collect(),
+                windows_missed: misses,
+                records: 1,
+                partial,
+                counted_elsewhere,
+            },
+            raw: match raws.is_valid(row) {
+                true => Some(shipped::decode(raws.value(row))?),
+                false => None,
+            },
+        });
+        Ok(())
+    }
+}
+
 /// The latest time that a combined row can stand for: the last millisecond of its slice, or its
 /// fragment's last event.
 fn newest(stage: &Stage, rows: &RecordBatch, row: usize) -> Result<i64> {
@@ -141,6 +216,19 @@ fn newest(stage: &Stage, rows: &RecordBatch, row: usize) -> Result<i64> {
         WindowShape::Session { .. } => ends.value(row),
         _ => ends.value(row).saturating_sub(1),
     })
+}
+
+/// The columns of a single row, as a JSON object.
+fn values(stage: &RowStage, rows: &RecordBatch, row: usize) -> Result<String> {
+    let options = FormatOptions::default().with_null("null");
+    let mut object = Map::new();
+    for (column, field) in stage.output.iter().zip(stage.closed.fields()) {
+        if let OutputColumn::Value(index) = column {
+            let formatter = ArrayFormatter::try_new(rows.column(*index), &options)?;
+            object.insert(field.name().clone(), Value::String(formatter.value(row).to_string()));
+        }
+    }
+    Ok(Value::Object(object).to_string())
 }
 
 /// Key and partial states of a combined row, as a JSON object.

@@ -31,6 +31,7 @@ pub(super) fn finish(
                 OutputColumn::WindowStart => Some(&starts),
                 OutputColumn::WindowEnd => Some(&ends),
                 OutputColumn::Aggregate(aggregate) => values.get(*aggregate),
+                OutputColumn::Value(_) => None,
             };
             match array {
                 Some(array) if array.data_type() == field.data_type() => Ok(Arc::clone(array)),
@@ -66,15 +67,20 @@ impl Upper {
     }
 
     fn run(&mut self, stages: &[RecordBatch]) -> Result<()> {
+        self.run_on(|stage| stages.get(stage).cloned())
+    }
+
+    /// Runs the plan over what `of` gives for each stage.
+    pub(super) fn run_on(&mut self, of: impl Fn(usize) -> Option<RecordBatch>) -> Result<()> {
         let rows = self.runner.run(|slot| match slot.feed {
-            Feed::Stage(stage) => Ok(stages.get(stage).cloned()),
+            Feed::Stage(stage) => Ok(of(stage)),
             Feed::Stream(_) => Ok(None),
         })?;
         self.done.extend(rows);
         Ok(())
     }
 
-    /// The results of everything added, sorted.
+    /// The results of everything added: of windows sorted, of rows in their order.
     pub(super) fn take(&mut self, plan: &QueryPlan) -> Result<RecordBatch> {
         let waiting = std::mem::take(&mut self.waiting);
         if let Some(first) = waiting.first() {
@@ -90,6 +96,9 @@ impl Upper {
             })
             .collect::<Result<Vec<_>, _>>()?;
         let all = concat_batches(&plan.output, &columns)?;
+        if plan.shape.is_none() {
+            return Ok(all);
+        }
         sorted(&all, &plan.sort_first)
     }
 }
@@ -109,7 +118,7 @@ fn retyped(plan: &QueryPlan, batch: &RecordBatch) -> Result<RecordBatch, arrow::
 }
 
 /// Rows by the columns `first`, then by all columns, in the order of the arrow row encoding.
-fn sorted(rows: &RecordBatch, first: &[usize]) -> Result<RecordBatch> {
+pub(super) fn sorted(rows: &RecordBatch, first: &[usize]) -> Result<RecordBatch> {
     if rows.num_rows() < 2 || rows.num_columns() == 0 {
         return Ok(rows.clone());
     }

@@ -215,6 +215,11 @@ impl OpenSessions {
         }
     }
 
+    /// Makes the state empty.
+    pub(super) fn clear(&mut self) {
+        *self = OpenSessions::new(self.gap_ms);
+    }
+
     pub(super) fn restore(&mut self, rows: RecordBatch) {
         self.open = (rows.num_rows() > 0).then_some(rows);
         self.pending.clear();

@@ -5,8 +5,10 @@ use super::{choose, duration, required, sink};
 use crate::error::{PipelineError, code};
 use crate::raw::{Field, Given, Named, RawQuery};
 use crate::{Late, Query};
+use tidemill_model::Keep;
 
 const GRACE: Bounds = Bounds { least_ms: 0, default_ms: 0 };
+const KEEP: Bounds = Bounds { least_ms: 1, default_ms: 24 * 3600 * 1000 };
 
 pub(super) fn check(
     raw: &Named<RawQuery>,
@@ -35,6 +37,7 @@ pub(super) fn check(
         sql_at,
         grace_ms: duration::check(&query.grace, &format!("`grace` of {owner}"), GRACE, errors),
         late: late(&query.late, &owner, errors),
+        keep: keep(&query.keep, &owner, errors),
         sink: sink::reference(&query.sink, sinks, &owner, errors),
     }
 }
@@ -50,6 +53,14 @@ fn late(field: &Field<String>, owner: &str, errors: &mut Vec<PipelineError>) -> 
     }
     let choices = [("drop", Late::Drop), ("dead_letter", Late::DeadLetter)];
     choose(given, &what, &choices, errors).unwrap_or(Late::DeadLetter)
+}
+
+fn keep(field: &Field<String>, owner: &str, errors: &mut Vec<PipelineError>) -> Keep {
+    match field.given() {
+        None => Keep::None,
+        Some(given) if given.value == "forever" => Keep::Forever,
+        Some(_) => Keep::For(duration::check(field, &format!("`keep` of {owner}"), KEEP, errors)),
+    }
 }
 
 fn check_emit(field: &Field<String>, owner: &str, errors: &mut Vec<PipelineError>) {

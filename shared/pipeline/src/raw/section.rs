@@ -64,7 +64,7 @@ impl Kind {
                 "source",
             ],
             Kind::Table => &["file", "format", "columns"],
-            Kind::Query => &["sql", "grace", "late", "emit", "sink"],
+            Kind::Query => &["sql", "grace", "late", "keep", "emit", "sink"],
             Kind::Sink => &[
                 "type",
                 "format",

@@ -1,0 +1,333 @@
+//! Stages that feed each other: what a query of rows runs in advance.
+//!
+//! ```text
+//! log ─▶ rows ─ glue ─▶ operator ─ glue ─▶ … ─▶ upper plan
+//! log ─▶ aggregate ─ glue ─┘
+//! ```
+//!
+//! # Invariants
+//! 1. Stages stand in the order in which they run: each is fed by the log or by earlier ones.
+//! 2. What a stage hands over, put together over all ticks, does not depend on the ticks.
+//! 3. A [`Glue`] is row-wise, and all of it comes from one stage.
+//!
+//! Not here: where a plan is cut (`split`), what a stage is (`stage`), running them (`flow`).
+
+use arrow::datatypes::SchemaRef;
+use datafusion::common::{Column, Result, internal_err};
+use datafusion::logical_expr::{Expr, LogicalPlan, Projection};
+use std::sync::Arc;
+use tidemill_model::WindowShape;
+
+use crate::error::Refusal;
+use crate::leaf::{ClosedWindows, ROW};
+use crate::lineage::{leaf_name, origin_of_index};
+use crate::rows;
+use crate::split::is_closed;
+use crate::stage::Stage;
+use crate::stage::over::{LastStage, OverStage};
+use crate::stage::rows::RowStage;
+
+/// The stages of a query of rows.
+#[derive(Debug, Clone)]
+pub struct Graph {
+    /// In the order in which they run.
+    pub nodes: Vec<Node>,
+}
+
+/// One stage of a query of rows.
+#[derive(Debug, Clone)]
+pub struct Node {
+    /// What it does.
+    pub kind: NodeKind,
+    /// Schema of what it hands over.
+    pub output: SchemaRef,
+}
+
+/// What a stage does.
+#[derive(Debug, Clone)]
+pub enum NodeKind {
+    /// Aggregates windows of what ingest ships.
+    Aggregate(Stage),
+    /// Hands on what ingest ships: rows in order, or window by window.
+    Rows(RowStage),
+    /// Makes other rows of what earlier stages hand over.
+    Derived(Derived),
+}
+
+/// A stage that earlier stages feed.
+#[derive(Debug, Clone)]
+pub struct Derived {
+    /// What it takes.
+    pub inputs: Vec<Glue>,
+    /// What it does.
+    pub operator: OperatorPlan,
+}
+
+/// What a stage does with rows.
+#[derive(Debug, Clone)]
+pub enum OperatorPlan {
+    /// OVER windows.
+    Over(Box<OverStage>),
+    /// Deduplication that keeps the last row of each key.
+    Last(Box<LastStage>),
+}
+
+impl OperatorPlan {
+    /// Schemas of its state, one for each part.
+    pub fn state(&self) -> Vec<SchemaRef> {
+        match self {
+            OperatorPlan::Over(stage) => stage.parts(),
+            OperatorPlan::Last(stage) => vec![Arc::clone(&stage.kept)],
+        }
+    }
+
+    /// Everything that gives its stored state its meaning.
+    fn describe(&self) -> String {
+        match self {
+            OperatorPlan::Over(stage) => format!(
+                "{}\nkeep {:?}\n{:?}\n{:?}\n",
+                stage.display,
+                stage.keep_ms,
+                stage.parts(),
+                stage.output
+            ),
+            OperatorPlan::Last(stage) => {
+                format!("last of {}\nkeep {:?}\n{:?}\n", stage.display, stage.keep_ms, stage.kept)
+            }
+        }
+    }
+}
+
+/// Parts of one stage's state are numbered in the upper bits of the stage's number, so that the
+/// first part has the stage's own.
+const PART_BITS: u32 = 12;
+
+/// The number under which part `part` of stage `stage` is stored.
+pub fn part_number(stage: usize, part: usize) -> u16 {
+    (stage | part << PART_BITS) as u16
+}
+
+impl Graph {
+    /// Schema of a stored part of the state; `None`: no stage has it.
+    pub fn state_schema(&self, number: u16) -> Option<SchemaRef> {
+        let (stage, part) = (usize::from(number) & ((1 << PART_BITS) - 1), number >> PART_BITS);
+        self.nodes.get(stage)?.state().into_iter().nth(usize::from(part))
+    }
+}
+
+impl Node {
+    /// What ingest ships for this stage.
+    pub fn ingested(&self) -> Option<Ingested<'_>> {
+        match &self.kind {
+            NodeKind::Aggregate(stage) => Some(Ingested::Aggregate(stage)),
+            NodeKind::Rows(stage) => Some(Ingested::Rows(stage)),
+            NodeKind::Derived(_) => None,
+        }
+    }
+
+    /// Schemas of its state, one for each part: first the rows that wait at its inputs.
+    pub fn state(&self) -> Vec<SchemaRef> {
+        match &self.kind {
+            NodeKind::Aggregate(stage) => vec![Arc::clone(&stage.partial)],
+            NodeKind::Rows(stage) => vec![Arc::clone(&stage.kept)],
+            NodeKind::Derived(derived) => {
+                let waiting = derived.inputs.iter().filter(|glue| !glue.is_ordered);
+                let waiting = waiting.map(|glue| Arc::clone(&glue.schema));
+                waiting.chain(derived.operator.state()).collect()
+            }
+        }
+    }
+
+    /// What stands between it and the stages that feed it.
+    pub fn glue(&self) -> &[Glue] {
+        match &self.kind {
+            NodeKind::Aggregate(_) | NodeKind::Rows(_) => &[],
+            NodeKind::Derived(derived) => &derived.inputs,
+        }
+    }
+
+    /// The windows that it hands over one by one; `None`: rows.
+    pub fn shape(&self) -> Option<WindowShape> {
+        match &self.kind {
+            NodeKind::Aggregate(stage) => Some(stage.shape),
+            NodeKind::Rows(stage) => stage.shape,
+            NodeKind::Derived(_) => None,
+        }
+    }
+}
+
+impl NodeKind {
+    /// Every plan in it.
+    pub(crate) fn plans_mut(&mut self) -> Vec<&mut LogicalPlan> {
+        match self {
+            NodeKind::Aggregate(stage) => vec![&mut stage.lower],
+            NodeKind::Rows(stage) => vec![&mut stage.lower],
+            NodeKind::Derived(derived) => {
+                derived.inputs.iter_mut().map(|glue| &mut glue.plan).collect()
+            }
+        }
+    }
+
+    /// Everything that gives the stage's stored state its meaning, for fingerprints. Plans must not
+    /// be optimized yet.
+    pub(crate) fn describe(&self) -> String {
+        match self {
+            NodeKind::Aggregate(stage) => describe_aggregate(stage),
+            NodeKind::Rows(stage) => format!(
+                "rows {:?}\n{}\n{:?}\n{:?}\n",
+                stage.shape,
+                stage.lower.display_indent_schema(),
+                stage.partial,
+                stage.output
+            ),
+            NodeKind::Derived(derived) => {
+                let inputs = derived.inputs.iter().map(|glue| {
+                    let plan = glue.plan.display_indent_schema();
+                    format!("{plan}\nby {} less {}\n", glue.time, glue.delay_ms)
+                });
+                inputs.chain([derived.operator.describe()]).collect()
+            }
+        }
+    }
+}
+
+/// The same of an aggregate.
+pub(crate) fn describe_aggregate(stage: &Stage) -> String {
+    format!(
+        "{}\n{}\n{:?}\n{:?}\n{:?}\n",
+        stage.display,
+        stage.lower.display_indent_schema(),
+        stage.partial,
+        stage.grouping,
+        stage.output
+    )
+}
+
+/// A stage that ingest feeds.
+#[derive(Debug, Clone, Copy)]
+pub enum Ingested<'a> {
+    /// Partial aggregates.
+    Aggregate(&'a Stage),
+    /// Single rows.
+    Rows(&'a RowStage),
+}
+
+impl<'a> Ingested<'a> {
+    /// The streams that it reads.
+    pub fn streams(self) -> &'a [String] {
+        match self {
+            Ingested::Aggregate(stage) => &stage.streams,
+            Ingested::Rows(stage) => &stage.streams,
+        }
+    }
+
+    /// What ingest runs.
+    pub fn lower(self) -> &'a LogicalPlan {
+        match self {
+            Ingested::Aggregate(stage) => &stage.lower,
+            Ingested::Rows(stage) => &stage.lower,
+        }
+    }
+
+    /// Schema of what ingest ships.
+    pub fn partial(self) -> &'a SchemaRef {
+        match self {
+            Ingested::Aggregate(stage) => &stage.partial,
+            Ingested::Rows(stage) => &stage.partial,
+        }
+    }
+}
+
+/// What stands between a stage and the one that it feeds: filter, projection, joins with static
+/// tables.
+#[derive(Debug, Clone)]
+pub struct Glue {
+    /// The stage whose rows it takes.
+    pub from: usize,
+    /// Ends in the next stage's input columns and [`ROW`].
+    pub plan: LogicalPlan,
+    /// The input's columns, without [`ROW`].
+    pub schema: SchemaRef,
+    /// The column by whose time rows are put in order.
+    pub time: usize,
+    /// Every later row has a time of at least the watermark less these milliseconds.
+    pub delay_ms: i64,
+    /// Whether rows come in the order of that time already.
+    pub is_ordered: bool,
+}
+
+/// What is known of one column of a plan over stages.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct TimeColumn {
+    /// See [`Glue::delay_ms`].
+    pub(crate) delay_ms: i64,
+    /// See [`Glue::is_ordered`].
+    pub(crate) is_ordered: bool,
+}
+
+/// For each column of a plan above stages, whether it is a time.
+pub(crate) fn times(plan: &LogicalPlan) -> Vec<Option<TimeColumn>> {
+    let of = |index: usize| {
+        let (leaf, index) = origin_of_index(plan, index)?;
+        let leaf = is_closed(leaf)?;
+        let delay_ms = (*leaf.times.get(index)?)?;
+        Some(TimeColumn { delay_ms, is_ordered: leaf.ordered_by == Some(index) })
+    };
+    (0..plan.schema().fields().len()).map(of).collect()
+}
+
+impl Glue {
+    /// The glue that `plan`, over one stage, is, ordered by its column `time`.
+    pub(crate) fn new(plan: &LogicalPlan, time: usize) -> Result<Glue> {
+        let Some(TimeColumn { delay_ms, is_ordered }) = times(plan).get(time).copied().flatten()
+        else {
+            return internal_err!("column {time} of a stage's input is no time");
+        };
+        let from = source(plan)?;
+        let visible = rows::visible(plan);
+        let with_row = rows::with_row(plan)?;
+        let row = rows::row_column(with_row.schema())?;
+        let exprs = visible.into_iter().chain([Expr::Column(row)]).collect();
+        let with_row = LogicalPlan::Projection(Projection::try_new(exprs, Arc::new(with_row))?);
+        let fields = plan.schema().fields().iter().filter(|field| field.name() != ROW).cloned();
+        let schema = Arc::new(arrow::datatypes::Schema::new(fields.collect::<Vec<_>>()));
+        Ok(Glue { from, plan: with_row, schema, time, delay_ms, is_ordered })
+    }
+}
+
+/// The one stage that a plan is over.
+fn source(plan: &LogicalPlan) -> Result<usize> {
+    let mut found: Vec<usize> = Vec::new();
+    leaves(plan, &mut |leaf| {
+        if !found.contains(&leaf.stage) {
+            found.push(leaf.stage);
+        }
+    })?;
+    match found.as_slice() {
+        [one] => Ok(*one),
+        _ => Err(Refusal::new(
+            "plan::union::stages",
+            "a UNION of results that come from different stages cannot run",
+        )
+        .help("unite the streams themselves, below the OVER, join or aggregate")
+        .into_engine()),
+    }
+}
+
+/// Visits what enters a plan from stages.
+pub(crate) fn leaves(plan: &LogicalPlan, visit: &mut dyn FnMut(&ClosedWindows)) -> Result<()> {
+    use datafusion::common::tree_node::TreeNodeRecursion;
+    plan.apply_with_subqueries(|node| {
+        if let Some(leaf) = is_closed(node) {
+            visit(leaf);
+        }
+        Ok(TreeNodeRecursion::Continue)
+    })?;
+    Ok(())
+}
+
+/// Name of a column for messages: as it was called where it entered.
+pub(crate) fn named(plan: &LogicalPlan, column: &Column) -> String {
+    crate::lineage::origin(plan, column)
+        .map_or_else(|| column.name.clone(), |origin| leaf_name(origin).to_string())
+}
