@@ -57,7 +57,7 @@ impl Combiner {
     pub fn new(plan: &PipelinePlan) -> Result<Combiner, QueryError> {
         let mut queries = Vec::new();
         for query in &plan.queries {
-            let runner = |(number, ingested)| Ok((number, query.lower(ingested)?));
+            let runner = |(number, _)| Ok((number, query.lower(number)?));
             let runners = query.ingested().into_iter().map(runner);
             let runners = runners
                 .collect::<Result<_>>()

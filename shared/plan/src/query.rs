@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use arrow::datatypes::SchemaRef;
-use datafusion::common::Result;
+use datafusion::common::{Result, internal_err};
 use datafusion::execution::context::SessionContext;
 use datafusion::execution::session_state::SessionState;
 use datafusion::logical_expr::LogicalPlan;
@@ -88,8 +88,11 @@ impl QueryPlan {
     }
 
     /// A runner of what ingest runs for a stage. Each ingest worker has its own.
-    pub fn lower(&self, ingested: Ingested<'_>) -> Result<Runner> {
-        Runner::new(&self.state, ingested.lower())
+    pub fn lower(&self, stage: u16) -> Result<Runner> {
+        match self.ingested().into_iter().find(|(number, _)| *number == stage) {
+            Some((_, ingested)) => Runner::new(&self.state, ingested.lower()),
+            None => internal_err!("ingest ships nothing for stage {stage}"),
+        }
     }
 
     /// A runner of what stands between two stages.
@@ -249,8 +252,8 @@ fn plan_statement(
         upper_stages,
         state: state.clone(),
     };
-    for (_, ingested) in planned.ingested() {
-        planned.lower(ingested)?;
+    for (number, _) in planned.ingested() {
+        planned.lower(number)?;
     }
     for glue in planned.graph.iter().flat_map(|graph| &graph.nodes).flat_map(Node::glue) {
         planned.glue(glue)?;

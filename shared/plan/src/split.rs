@@ -246,18 +246,9 @@ impl Cut {
         let columns = window.schema.fields().len();
         let mut times: Vec<Option<i64>> = delays.iter().enumerate().map(waited).collect();
         times.resize(columns, None);
-        let leaf = ClosedWindows {
-            stage: self.nodes.len(),
-            schema: Arc::clone(&window.schema),
-            output: (0..columns).map(OutputColumn::Value).collect(),
-            shape: None,
-            times,
-            ordered_by: is_ordered.then_some(time),
-        };
-        let output = Arc::clone(window.schema.inner());
-        let kind = NodeKind::Derived(Derived { inputs: vec![glue], operator });
-        self.nodes.push(Node { kind, output });
-        Ok(LogicalPlan::Extension(Extension { node: Arc::new(leaf) }))
+        let derived = Derived { inputs: vec![glue], operator };
+        let ordered_by = is_ordered.then_some(time);
+        Ok(self.derived(derived, Arc::clone(&window.schema), times, ordered_by))
     }
 
     /// A join of two streams: within windows it belongs to the upper plan, else it is a stage.
@@ -304,6 +295,23 @@ impl Cut {
             .map(|input| self.rows_of_records(input.clone()))
             .collect::<Result<Vec<_>>>()?;
         rebuilt(plan, children)
+    }
+
+    /// Adds a stage that other stages feed, and answers its leaf. `schema` is what it hands over,
+    /// `times` which of its columns are times, `ordered_by` the one by which its rows rise.
+    fn derived(
+        &mut self,
+        derived: Derived,
+        schema: DFSchemaRef,
+        times: Vec<Option<i64>>,
+        ordered_by: Option<usize>,
+    ) -> LogicalPlan {
+        let stage = self.nodes.len();
+        let output = (0..schema.fields().len()).map(OutputColumn::Value).collect();
+        let handed = Arc::clone(schema.inner());
+        self.nodes.push(Node { kind: NodeKind::Derived(derived), output: handed });
+        let node = ClosedWindows { stage, schema, output, shape: None, times, ordered_by };
+        LogicalPlan::Extension(Extension { node: Arc::new(node) })
     }
 
     fn aggregate(&mut self, aggregate: Aggregate) -> Result<LogicalPlan> {

@@ -18,7 +18,7 @@
 //! Not here: which part of a query becomes a stage (`split`), running it (`flow`).
 
 pub(crate) mod over;
-pub mod rows;
+pub(crate) mod rows;
 
 use std::sync::Arc;
 

@@ -136,6 +136,10 @@ impl Flow {
             rounds += 1;
             assert!(rounds < 3, "the last watermark closes everything");
         }
+        if state.open_windows().iter().any(|open| open.groups > 0) {
+            // What only rows to come could need.
+            close(&mut state, closed, Some(EventMs::MAX), usize::MAX, &mut outcome);
+        }
         assert!(state.open_windows().iter().all(|open| open.windows == 0 && open.groups == 0));
         outcome
     }

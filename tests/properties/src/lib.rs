@@ -23,6 +23,7 @@ pub mod cases;
 pub mod event;
 pub mod flow;
 pub mod oracle;
+pub mod over;
 pub mod pipeline;
 pub mod random;
 pub mod rows;

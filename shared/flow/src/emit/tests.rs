@@ -97,6 +97,7 @@ fn an_emission_holds_segments_dead_letters_before_late_ones_and_no_empty_results
         results: vec![results("q1", 0), results("q2", 1)],
         late: vec![late],
         late_rows: 1,
+        moved: false,
     };
     let emission = emission(Epoch(1), vec![letter()], closed);
     let tags: Vec<&str> = emission.dead_letters.iter().map(|dead| dead.reason.tag()).collect();

@@ -55,7 +55,7 @@ fn both_spellings_mean_the_same() {
     let named = planned(
         "SELECT k, window_start, window_end, COUNT(*) AS n FROM TABLE(TUMBLE(DATA => TABLE s, TIMECOL => DESCRIPTOR(ts), SIZE => INTERVAL '10' SECOND)) GROUP BY k, window_start, window_end",
     );
-    assert_eq!(plain.shape, WindowShape::Tumble { size_ms: 10_000, offset_ms: 0 });
+    assert_eq!(plain.shape, Some(WindowShape::Tumble { size_ms: 10_000, offset_ms: 0 }));
     assert_eq!(plain.fingerprint, flink.fingerprint);
     assert_eq!(plain.fingerprint, named.fingerprint);
 }

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod late;
+mod over;
 mod queries;
 mod refusals;
 mod schedules;
