@@ -33,7 +33,9 @@ pub(crate) fn check(vector: &Vector, dialect: &Dialect) {
     }
     check_late(vector, dialect, &outcome);
     if let Some(updates) = &vector.updates {
-        check_updates(vector, dialect, updates);
+        check_updates(vector, dialect, updates, |outcome| {
+            ours(vector, dialect, &[outcome.closed, outcome.open].concat())
+        });
     }
 }
 
@@ -153,11 +155,15 @@ fn check_late(vector: &Vector, dialect: &Dialect, outcome: &Outcome) {
 
 /// An update tells the answer of a window that its event touched, as the end of input just after
 /// the event would give it; what an event changes in that answer must be among its updates.
-fn check_updates(vector: &Vector, dialect: &Dialect, updates: &[Row]) {
-    let answer = |count: usize| {
-        let outcome = engine::run(vector, dialect, count, Snapshots::Never);
-        canonical(&ours(vector, dialect, &[outcome.closed, outcome.open].concat()))
-    };
+/// `form` brings an outcome to the vector's form.
+pub(crate) fn check_updates(
+    vector: &Vector,
+    dialect: &Dialect,
+    updates: &[Row],
+    form: impl Fn(Outcome) -> Vec<Row>,
+) {
+    let answer =
+        |count: usize| canonical(&form(engine::run(vector, dialect, count, Snapshots::Never)));
     let after = |update: &Row| update["after"].as_u64().expect("an event's index") as usize;
     // Some tests look only at the last updates.
     let first = updates.iter().map(after).min().expect("an update");
@@ -183,7 +189,7 @@ fn without_after(update: &Row) -> Row {
 
 /// Asserts that two lists hold the same rows, and those of each key in the same order. The order
 /// of keys and groups is nobody's promise.
-fn assert_same(what: &str, ours: &[Row], expected: &[Row]) {
+pub(crate) fn assert_same(what: &str, ours: &[Row], expected: &[Row]) {
     let (ours, expected) = (canonical(ours), canonical(expected));
     let text = |rows: &[Row]| rows.iter().map(|row| json!(row).to_string()).collect::<Vec<_>>();
     let (mut left, mut right) = (text(&ours), text(&expected));
@@ -202,7 +208,7 @@ fn assert_same(what: &str, ours: &[Row], expected: &[Row]) {
 }
 
 /// The rows with every number as a floating-point number, and what was collected as text.
-fn canonical(rows: &[Row]) -> Vec<Row> {
+pub(crate) fn canonical(rows: &[Row]) -> Vec<Row> {
     fn number(value: &Value) -> Value {
         match value {
             Value::Number(it) => json!(it.as_f64()),
