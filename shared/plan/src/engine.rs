@@ -9,6 +9,8 @@ use datafusion::execution::context::SessionContext;
 use datafusion::execution::session_state::{SessionState, SessionStateBuilder};
 use datafusion::logical_expr::planner::RelationPlanner;
 use datafusion::logical_expr::{AggregateUDF, LogicalPlan, ScalarUDF};
+use datafusion::optimizer::optimize_projections::OptimizeProjections;
+use datafusion::optimizer::{Optimizer, OptimizerRule};
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_planner::{DefaultPhysicalPlanner, PhysicalPlanner};
 use datafusion::prelude::SessionConfig;
@@ -78,6 +80,12 @@ pub(crate) fn with_windows(
     SessionStateBuilder::new_from_existing(context.state())
         .with_relation_planners(vec![windows])
         .build()
+}
+
+/// The plan without columns that nothing above them reads.
+pub(crate) fn needed_columns(state: &SessionState, plan: LogicalPlan) -> Result<LogicalPlan> {
+    let rule: Arc<dyn OptimizerRule + Send + Sync> = Arc::new(OptimizeProjections::new());
+    Optimizer::with_rules(vec![rule]).optimize(plan, state, |_, _| {})
 }
 
 /// Plans physically. Planning never waits for anything, so it needs no runtime.

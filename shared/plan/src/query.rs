@@ -219,7 +219,12 @@ fn plan_statement(
     let plan = engine::now(state.statement_to_plan(statement))??;
     let plan = state.analyzer().execute_and_check(plan, state.config_options(), |_, _| {})?;
     let options = Options { grace_ms: query.grace_ms, keep: query.keep };
-    let Split { mut stages, mut graph, shape, upper } = split::split(plan, options)?;
+    let mut split = split::split(plan.clone(), options)?;
+    if split.graph.is_some() {
+        // Rows travel whole: with the columns that somebody reads, and no others.
+        split = split::split(engine::needed_columns(state, plan)?, options)?;
+    }
+    let Split { mut stages, mut graph, shape, upper } = split;
     let row_wise = split::is_row_wise(&upper);
     let sort_first = split::window_outputs(&upper);
     let upper_stages = split::stages_above(&upper)?;

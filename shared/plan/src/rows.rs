@@ -6,7 +6,7 @@ use std::sync::Arc;
 use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion::common::{Column, DFSchema, JoinType, Result, internal_err};
 use datafusion::datasource::source_as_provider;
-use datafusion::logical_expr::{Expr, LogicalPlan, Projection, Union, Volatility};
+use datafusion::logical_expr::{Expr, LogicalPlan, Projection, TableScan, Union, Volatility};
 
 use crate::error::Refusal;
 use crate::functions::TIME_FUNCTIONS;
@@ -94,7 +94,7 @@ pub(crate) fn with_row(plan: &LogicalPlan) -> Result<LogicalPlan> {
     }
     check_expressions(plan)?;
     match plan {
-        LogicalPlan::TableScan(_) => Ok(plan.clone()),
+        LogicalPlan::TableScan(scan) => scan_with_row(scan),
         LogicalPlan::Extension(_) if let Some(leaf) = is_closed(plan) => leaf.with_row(),
         LogicalPlan::Projection(node) => {
             let input = with_row(&node.input)?;
@@ -158,6 +158,18 @@ pub(crate) fn with_row(plan: &LogicalPlan) -> Result<LogicalPlan> {
     }
 }
 
+/// A scan that reads [`ROW`] too.
+fn scan_with_row(scan: &TableScan) -> Result<LogicalPlan> {
+    let row = scan.source.schema().index_of(ROW)?;
+    let mut scan = scan.clone();
+    if let Some(columns) = scan.projection.take_if(|columns| !columns.contains(&row)) {
+        let columns = columns.into_iter().chain([row]).collect();
+        let (name, source) = (scan.table_name, scan.source);
+        scan = TableScan::try_new(name, source, Some(columns), scan.filters, scan.fetch)?;
+    }
+    Ok(LogicalPlan::TableScan(scan))
+}
+
 fn rebuild(plan: &LogicalPlan) -> Result<LogicalPlan> {
     let inputs = plan.inputs().into_iter().map(with_row).collect::<Result<Vec<_>>>()?;
     plan.with_new_exprs(plan.expressions(), inputs)
@@ -186,25 +198,12 @@ pub(crate) fn refuse_node(plan: &LogicalPlan) -> Refusal {
             Refusal::new("plan::recursive", "a recursive query over a stream cannot run")
                 .help("write the steps out, or keep the recursion to static tables")
         }
-        LogicalPlan::TableScan(_)
-        | LogicalPlan::Projection(_)
-        | LogicalPlan::Filter(_)
-        | LogicalPlan::SubqueryAlias(_) => no_aggregate(),
         other => Refusal::new(
             "plan::node",
             format!("{} over a stream cannot run", other.display()),
         )
         .help("aggregate over a window function first"),
     }
-}
-
-/// Why a query without an aggregate is refused.
-pub(crate) fn no_aggregate() -> Refusal {
-    Refusal::new(
-        "plan::no_aggregate",
-        "a query that passes single events on, without an aggregate over a window, cannot run yet",
-    )
-    .help("add GROUP BY …, window_start, window_end over TUMBLE, HOP, CUMULATE or SESSION")
 }
 
 /// Refuses what depends on when a batch is combined, and windows that are used before they close.

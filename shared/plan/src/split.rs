@@ -262,10 +262,11 @@ impl Cut {
         let (of_left, of_right) = (shape_above(&left)?, shape_above(&right)?);
         let node = LogicalPlan::Join(join);
         let node = rebuilt(node, vec![left, right])?;
+        if of_left.is_some() && of_right.is_some() {
+            shape_above(&node)?;
+        }
         match (&node, of_left, of_right) {
-            (LogicalPlan::Join(join), Some(left), Some(right))
-                if left == right && joins_windows(join, left) =>
-            {
+            (LogicalPlan::Join(join), Some(shape), Some(_)) if joins_windows(join, shape) => {
                 Ok(node)
             }
             (_, Some(_), Some(_)) => Err(Refusal::new(

@@ -76,7 +76,7 @@ pub const ALL: [Over; 18] = [
         oracle: Some(
             "SELECT e.id, STDDEV(o.i) AS sd, MEDIAN(o.i) AS m, VAR_POP(o.i) FILTER (WHERE o.b) AS v,
                     BOOL_OR(o.b) AS any, COUNT(DISTINCT o.i) AS n, SUM(DISTINCT o.i) AS s
-             FROM events e JOIN events o ON e.k IS NOT DISTINCT FROM o.k
+             FROM events e JOIN events o ON (e.k IS NOT DISTINCT FROM o.k)
                AND o.ts BETWEEN e.ts - INTERVAL '20 milliseconds' AND e.ts
              GROUP BY e.id",
         ),

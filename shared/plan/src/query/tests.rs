@@ -103,7 +103,8 @@ fn a_repeated_aggregate_is_one_stage() {
 fn what_cannot_run_is_refused_with_a_way_out() {
     for (sql, code) in [
         ("SELECT k, COUNT(*) FROM s GROUP BY k", "plan::aggregate::no_window"),
-        ("SELECT k, v FROM s WHERE v > 1", "plan::no_aggregate"),
+        ("SELECT k, v FROM SESSION(s, ts, INTERVAL '1' HOUR)", "plan::session::rows"),
+        ("SELECT k, v FROM s ORDER BY v LIMIT 3", "plan::sort"),
         ("SELECT k FROM names", "plan::no_stream"),
         (
             "SELECT a.n, b.n AS m FROM (SELECT window_start, window_end, COUNT(*) AS n FROM TUMBLE(s, ts, INTERVAL '1' HOUR) GROUP BY window_start, window_end) a JOIN (SELECT window_start, window_end, COUNT(*) AS n FROM TUMBLE(s, ts, INTERVAL '1' DAY) GROUP BY window_start, window_end) b ON a.window_start = b.window_start AND a.window_end = b.window_end",
