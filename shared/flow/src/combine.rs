@@ -198,7 +198,7 @@ fn partial_rows(
         let rows = with_order(stage, log, decoded, chosen)?;
         parts.push(match stage.shape {
             WindowShape::Session { gap_ms } => fragments(stage, decoded, &rows, gap_ms)?,
-            _ => slice_rows(stage, &placed, &rows)?,
+            _ => slice_rows(stage, placed.starts.clone(), &rows)?,
         });
     }
     if !placed.alone.is_empty() {
@@ -247,7 +247,8 @@ fn records(slot: &Slot, decoded: &Decoded, shape: Option<WindowShape>) -> Result
     Ok(RecordBatch::try_new(schema, columns)?)
 }
 
-fn row_numbers(lower: &RecordBatch) -> Result<&UInt32Array> {
+/// The column [`ROW`] of a lower plan's rows.
+pub(crate) fn row_numbers(lower: &RecordBatch) -> Result<&UInt32Array> {
     match lower.column_by_name(ROW).and_then(|rows| rows.as_primitive_opt::<UInt32Type>()) {
         Some(rows) => Ok(rows),
         None => internal_err!("the lower plan lost its row column"),
@@ -299,9 +300,13 @@ fn keys_in(stage: &Stage, set: &GroupingSetOf, rows: &RecordBatch) -> Vec<ArrayR
     keys
 }
 
-/// Partial rows per (keys, slice), in slice order.
-fn slice_rows(stage: &Stage, placed: &Placed, rows: &RecordBatch) -> Result<RecordBatch> {
-    let starts: ArrayRef = Arc::new(Int64Array::from(placed.starts.clone()));
+/// Partial rows per (keys, slice), in slice order. `starts` holds each row's slice's start.
+pub(crate) fn slice_rows(
+    stage: &Stage,
+    starts: Vec<i64>,
+    rows: &RecordBatch,
+) -> Result<RecordBatch> {
+    let starts: ArrayRef = Arc::new(Int64Array::from(starts));
     let mut table = AggregateTable::new(stage, stage.slice_index() + 1)?;
     for set in &stage.grouping {
         let mut keys = keys_in(stage, set, rows);

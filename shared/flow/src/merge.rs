@@ -18,6 +18,7 @@ mod operator;
 mod ordered;
 mod over;
 mod results;
+mod rows_windows;
 mod sessions;
 mod windows;
 

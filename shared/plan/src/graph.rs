@@ -12,7 +12,7 @@
 //!
 //! Not here: where a plan is cut (`split`), what a stage is (`stage`), running them (`flow`).
 
-use arrow::datatypes::SchemaRef;
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use datafusion::common::{Column, Result, internal_err};
 use datafusion::logical_expr::{Expr, LogicalPlan, Projection};
 use std::sync::Arc;
@@ -50,8 +50,20 @@ pub enum NodeKind {
     Aggregate(Stage),
     /// Hands on what ingest ships: rows in order, or window by window.
     Rows(RowStage),
+    /// Aggregates windows of what an earlier stage hands over.
+    AggregateRows(AggregateRows),
     /// Makes other rows of what earlier stages hand over.
     Derived(Derived),
+}
+
+/// An aggregate over windows of what an earlier stage hands over.
+#[derive(Debug, Clone)]
+pub struct AggregateRows {
+    /// What it takes.
+    pub input: Glue,
+    /// The aggregate. Its lower plan reads the input, with the windows' columns, as what this very
+    /// stage hands over.
+    pub stage: Stage,
 }
 
 /// A stage that earlier stages feed.
@@ -121,7 +133,7 @@ impl Node {
         match &self.kind {
             NodeKind::Aggregate(stage) => Some(Ingested::Aggregate(stage)),
             NodeKind::Rows(stage) => Some(Ingested::Rows(stage)),
-            NodeKind::Derived(_) => None,
+            NodeKind::AggregateRows(_) | NodeKind::Derived(_) => None,
         }
     }
 
@@ -130,6 +142,12 @@ impl Node {
         match &self.kind {
             NodeKind::Aggregate(stage) => vec![Arc::clone(&stage.partial)],
             NodeKind::Rows(stage) => vec![Arc::clone(&stage.kept)],
+            NodeKind::AggregateRows(AggregateRows { input, stage }) => {
+                let waiting = (!input.is_ordered).then(|| Arc::clone(&input.schema));
+                let sequence = stage.needs_order.then(sequence_schema);
+                let of_stage = [Arc::clone(&stage.partial)];
+                waiting.into_iter().chain(of_stage).chain(sequence).collect()
+            }
             NodeKind::Derived(derived) => {
                 let waiting = derived.inputs.iter().filter(|glue| !glue.is_ordered);
                 let waiting = waiting.map(|glue| Arc::clone(&glue.schema));
@@ -142,6 +160,7 @@ impl Node {
     pub fn glue(&self) -> &[Glue] {
         match &self.kind {
             NodeKind::Aggregate(_) | NodeKind::Rows(_) => &[],
+            NodeKind::AggregateRows(aggregate) => std::slice::from_ref(&aggregate.input),
             NodeKind::Derived(derived) => &derived.inputs,
         }
     }
@@ -151,6 +170,7 @@ impl Node {
         match &self.kind {
             NodeKind::Aggregate(stage) => Some(stage.shape),
             NodeKind::Rows(stage) => stage.shape,
+            NodeKind::AggregateRows(aggregate) => Some(aggregate.stage.shape),
             NodeKind::Derived(_) => None,
         }
     }
@@ -162,6 +182,9 @@ impl NodeKind {
         match self {
             NodeKind::Aggregate(stage) => vec![&mut stage.lower],
             NodeKind::Rows(stage) => vec![&mut stage.lower],
+            NodeKind::AggregateRows(AggregateRows { input, stage }) => {
+                vec![&mut input.plan, &mut stage.lower]
+            }
             NodeKind::Derived(derived) => {
                 derived.inputs.iter_mut().map(|glue| &mut glue.plan).collect()
             }
@@ -180,11 +203,11 @@ impl NodeKind {
                 stage.partial,
                 stage.output
             ),
+            NodeKind::AggregateRows(AggregateRows { input, stage }) => {
+                input.describe() + &describe_aggregate(stage)
+            }
             NodeKind::Derived(derived) => {
-                let inputs = derived.inputs.iter().map(|glue| {
-                    let plan = glue.plan.display_indent_schema();
-                    format!("{plan}\nby {} less {}\n", glue.time, glue.delay_ms)
-                });
+                let inputs = derived.inputs.iter().map(Glue::describe);
                 inputs.chain([derived.operator.describe()]).collect()
             }
         }
@@ -276,7 +299,18 @@ pub(crate) fn times(plan: &LogicalPlan) -> Vec<Option<TimeColumn>> {
     (0..plan.schema().fields().len()).map(of).collect()
 }
 
+/// Schema of the number of rows that an aggregate over rows has taken: what orders those of one time.
+fn sequence_schema() -> SchemaRef {
+    Arc::new(Schema::new(vec![Field::new("__sequence", DataType::UInt64, false)]))
+}
+
 impl Glue {
+    /// Everything that gives rows that wait their meaning.
+    fn describe(&self) -> String {
+        let plan = self.plan.display_indent_schema();
+        format!("{plan}\nby {} less {}\n", self.time, self.delay_ms)
+    }
+
     /// The glue that `plan`, over one stage, is, ordered by its column `time`.
     pub(crate) fn new(plan: &LogicalPlan, time: usize) -> Result<Glue> {
         let Some(TimeColumn { delay_ms, is_ordered }) = times(plan).get(time).copied().flatten()
@@ -290,7 +324,7 @@ impl Glue {
         let exprs = visible.into_iter().chain([Expr::Column(row)]).collect();
         let with_row = LogicalPlan::Projection(Projection::try_new(exprs, Arc::new(with_row))?);
         let fields = plan.schema().fields().iter().filter(|field| field.name() != ROW).cloned();
-        let schema = Arc::new(arrow::datatypes::Schema::new(fields.collect::<Vec<_>>()));
+        let schema = Arc::new(Schema::new(fields.collect::<Vec<_>>()));
         Ok(Glue { from, plan: with_row, schema, time, delay_ms, is_ordered })
     }
 }

@@ -16,6 +16,7 @@
 //! Not here: the pipeline file (`pipeline`), running stages over logs (`flow`).
 
 mod aggregates;
+mod assigned;
 mod engine;
 mod error;
 mod explain;
@@ -39,7 +40,9 @@ pub use engine::Functions;
 pub use error::PlanErrors;
 pub use explain::explain;
 pub use functions::CheckpointTime;
-pub use graph::{Derived, Glue, Graph, Ingested, Node, NodeKind, OperatorPlan, part_number};
+pub use graph::{
+    AggregateRows, Derived, Glue, Graph, Ingested, Node, NodeKind, OperatorPlan, part_number,
+};
 pub use leaf::{Feed, ORDER, ROW, Slot, WINDOW_END, WINDOW_START};
 pub use query::{LOG_CONTENT, PipelinePlan, QueryPlan, plan, plan_with, shows_content};
 pub use result_key::{Edge, ResultKey};

@@ -17,7 +17,7 @@ use xxhash_rust::xxh3::xxh3_128;
 use crate::engine::{self, Functions};
 use crate::error::{PlanErrors, Refusal};
 use crate::functions::CheckpointTime;
-use crate::graph::{Glue, Graph, Ingested, Node, describe_aggregate};
+use crate::graph::{Glue, Graph, Ingested, Node, NodeKind, describe_aggregate};
 use crate::lineage::any_node;
 use crate::result_key::{self, ResultKey};
 use crate::run::Runner;
@@ -93,6 +93,11 @@ impl QueryPlan {
             Some((_, ingested)) => Runner::new(&self.state, ingested.lower()),
             None => internal_err!("ingest ships nothing for stage {stage}"),
         }
+    }
+
+    /// A runner of the lower plan of a stage that other stages feed.
+    pub fn lower_of(&self, stage: &Stage) -> Result<Runner> {
+        Runner::new(&self.state, &stage.lower)
     }
 
     /// A runner of what stands between two stages.
@@ -260,8 +265,13 @@ fn plan_statement(
     for (number, _) in planned.ingested() {
         planned.lower(number)?;
     }
-    for glue in planned.graph.iter().flat_map(|graph| &graph.nodes).flat_map(Node::glue) {
-        planned.glue(glue)?;
+    for node in planned.graph.iter().flat_map(|graph| &graph.nodes) {
+        for glue in node.glue() {
+            planned.glue(glue)?;
+        }
+        if let NodeKind::AggregateRows(aggregate) = &node.kind {
+            planned.lower_of(&aggregate.stage)?;
+        }
     }
     planned.upper()?;
     Ok(planned)

@@ -10,16 +10,18 @@
 
 use std::sync::Arc;
 
-use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
+use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
 use datafusion::common::{Column, DFSchemaRef, Result, internal_err};
 use datafusion::logical_expr::{
-    Aggregate, Distinct, Expr, Extension, Join, JoinType, LogicalPlan, Volatility, Window,
+    Aggregate, Distinct, Expr, Extension, Join, JoinType, LogicalPlan, UserDefinedLogicalNodeCore,
+    Volatility, Window,
 };
 use tidemill_model::{Keep, WindowShape};
 
+use crate::assigned::{Assigned, assigned};
 use crate::error::Refusal;
 use crate::functions::TIME_FUNCTIONS;
-use crate::graph::{self, Derived, Glue, Graph, Node, NodeKind, OperatorPlan};
+use crate::graph::{self, AggregateRows, Derived, Glue, Graph, Node, NodeKind, OperatorPlan};
 use crate::leaf::{ClosedWindows, ROW};
 use crate::lineage::{any_node, any_part, leaf_name, origin, origin_of_index, plain};
 use crate::rows::{self, Scanned};
@@ -50,6 +52,14 @@ pub(crate) fn split(plan: LogicalPlan, options: Options) -> Result<Split> {
     let mut cut = Cut { nodes: Vec::new(), aggregates: Vec::new(), options, reduced };
     let upper = cut.node(plan)?;
     let upper = without_order(cut.rows_of_records(upper)?);
+    if any_node(&upper, |node| assigned(node).is_some()) {
+        return Err(Refusal::new(
+            "plan::window::no_aggregate",
+            "windows over another query's results need an aggregate",
+        )
+        .help("add GROUP BY …, window_start, window_end")
+        .into_engine());
+    }
     let shape = shape_above(&upper)?;
     match shape {
         Some(shape) => check_upper(&upper, shape, stages_above(&upper)?.len())?,
@@ -66,7 +76,7 @@ pub(crate) fn split(plan: LogicalPlan, options: Options) -> Result<Split> {
 fn of_log(node: &Node) -> Option<Stage> {
     match &node.kind {
         NodeKind::Aggregate(stage) => Some(stage.clone()),
-        NodeKind::Rows(_) | NodeKind::Derived(_) => None,
+        NodeKind::Rows(_) | NodeKind::AggregateRows(_) | NodeKind::Derived(_) => None,
     }
 }
 
@@ -163,6 +173,20 @@ impl Cut {
             }
             LogicalPlan::Aggregate(aggregate) if rows::is_of_records(&aggregate.input) => {
                 self.aggregate(aggregate)
+            }
+            LogicalPlan::Aggregate(aggregate) => {
+                let input = Arc::new(self.node(aggregate.input.as_ref().clone())?);
+                let aggregate =
+                    Aggregate::try_new(input, aggregate.group_expr, aggregate.aggr_expr)?;
+                match windows_over_rows(&aggregate.input)? {
+                    Some(windows) => self.aggregate_rows(aggregate, &windows),
+                    None => Ok(LogicalPlan::Aggregate(aggregate)),
+                }
+            }
+            LogicalPlan::Extension(_) if let Some(windows) = assigned(&plan) => {
+                let input = self.node(windows.input.clone())?;
+                let input = self.rows_of_records(input)?;
+                rebuilt(plan, vec![input])
             }
             LogicalPlan::Window(window) => self.window(window),
             LogicalPlan::Join(join)
@@ -315,6 +339,52 @@ impl Cut {
         LogicalPlan::Extension(Extension { node: Arc::new(node) })
     }
 
+    /// Cuts off an aggregate over windows of what another stage hands over.
+    fn aggregate_rows(&mut self, aggregate: Aggregate, windows: &Assigned) -> Result<LogicalPlan> {
+        let time = match plain(&windows.time) {
+            Expr::Column(column) => windows.input.schema().maybe_index_of_column(column),
+            _ => None,
+        };
+        let is_time = |index: &usize| graph::times(&windows.input)[*index].is_some();
+        let Some(time) = time.filter(is_time) else {
+            return Err(Refusal::new(
+                "plan::window::not_event_time",
+                format!("windows run on a time, and {} is none", windows.time),
+            )
+            .help("name an event time that the inner query hands on unchanged, or its window_start or window_end")
+            .into_engine());
+        };
+        if matches!(windows.shape, WindowShape::Session { .. }) {
+            return Err(Refusal::new(
+                "plan::session::rows",
+                "sessions over another query's results cannot run yet",
+            )
+            .help("make the sessions over the stream itself")
+            .into_engine());
+        }
+        let input = Glue::new(&windows.input, time)?;
+        let (delay_ms, number) = (input.delay_ms, self.nodes.len());
+        let read = aggregate.input.as_ref().clone().transform(|node| {
+            Ok(match assigned(&node) {
+                Some(windows) => Transformed::yes(taken_leaf(windows, number)),
+                None => Transformed::no(node),
+            })
+        })?;
+        let schema = Arc::clone(&aggregate.schema);
+        let aggregate =
+            Aggregate::try_new(Arc::new(read.data), aggregate.group_expr, aggregate.aggr_expr)?;
+        check_early(&aggregate, windows.shape)?;
+        check_aggregate_expressions(&aggregate)?;
+        let below = rows::with_row(&aggregate.input)?;
+        let stage = Stage::new(&aggregate, below, Vec::new(), windows.shape)?;
+        check_window_grouped(&stage)?;
+        let leaf = closed_leaf(&stage, number, schema, delay_ms);
+        let output = Arc::clone(&stage.closed);
+        let kind = NodeKind::AggregateRows(AggregateRows { input, stage });
+        self.nodes.push(Node { kind, output });
+        Ok(leaf)
+    }
+
     fn aggregate(&mut self, aggregate: Aggregate) -> Result<LogicalPlan> {
         let scans = rows::scans(&aggregate.input)?;
         let known = self.aggregates.iter().find(|(it, of, _)| *it == aggregate && *of == scans);
@@ -330,6 +400,67 @@ impl Cut {
         self.aggregates.push((aggregate, scans, leaf.clone()));
         Ok(leaf)
     }
+}
+
+/// The windows over rows that an aggregate's input has, if it has.
+fn windows_over_rows(input: &LogicalPlan) -> Result<Option<Assigned>> {
+    let mut found = Vec::new();
+    input.apply(|node| {
+        Ok(match assigned(node) {
+            Some(windows) => {
+                found.push(windows.clone());
+                TreeNodeRecursion::Jump
+            }
+            None => TreeNodeRecursion::Continue,
+        })
+    })?;
+    match (found.pop(), found.is_empty()) {
+        (windows, true) => Ok(windows),
+        _ => Err(Refusal::new(
+            "plan::several_windows",
+            "one aggregate reads several windows over other queries' results",
+        )
+        .help("make one query of the results first, with UNION ALL below the window function")
+        .into_engine()),
+    }
+}
+
+/// What stands for windows over rows in the plan of the stage `number` that takes those rows.
+fn taken_leaf(windows: &Assigned, number: usize) -> LogicalPlan {
+    let schema = Arc::clone(UserDefinedLogicalNodeCore::schema(windows));
+    let columns = schema.fields().len() - 2;
+    let edges = [OutputColumn::WindowStart, OutputColumn::WindowEnd];
+    let output = (0..columns).map(OutputColumn::Value).chain(edges).collect();
+    let times = vec![None; columns + 2];
+    let shape = Some(windows.shape);
+    let node = ClosedWindows { stage: number, schema, output, shape, times, ordered_by: None };
+    LogicalPlan::Extension(Extension { node: Arc::new(node) })
+}
+
+/// Refuses windows over rows that are used before they are aggregated, but those of TUMBLE.
+fn check_early(aggregate: &Aggregate, shape: WindowShape) -> Result<()> {
+    if matches!(shape, WindowShape::Tumble { .. }) {
+        return Ok(());
+    }
+    let edge = |input: &LogicalPlan, expr: &Expr| {
+        any_part(expr, |part| window_column(input, part).is_some())
+            && !matches!(plain(expr), Expr::Column(_))
+    };
+    let early = |node: &LogicalPlan| {
+        node.inputs().into_iter().any(|input| node.expressions().iter().any(|it| edge(input, it)))
+    };
+    let in_aggregate = aggregate.aggr_expr.iter().chain(&aggregate.group_expr);
+    if any_node(&aggregate.input, early)
+        || in_aggregate.into_iter().any(|expr| edge(&aggregate.input, expr))
+    {
+        return Err(Refusal::new(
+            "plan::window::early",
+            "a window's start or end is used before the windows are aggregated",
+        )
+        .help("a row of HOP or CUMULATE has no single window; use window_start and window_end in GROUP BY, HAVING or above, or TUMBLE")
+        .into_engine());
+    }
+    Ok(())
 }
 
 /// The leaf of an aggregate's closed windows.

@@ -39,6 +39,7 @@ use crate::error::Refusal;
 use crate::leaf::{ORDER, ROW, WINDOW_END, WINDOW_START};
 use crate::lineage::{any_part, leaf_name, origin, plain};
 use crate::rows as scan_rows;
+use crate::split::{is_closed, window_output};
 
 /// Partial column: which grouping set a row belongs to.
 pub const GROUPING_ID: &str = "__grouping_id";
@@ -287,6 +288,9 @@ fn enumerate(sets: &GroupingSet) -> Vec<Vec<&Expr>> {
 pub(crate) fn window_column(input: &LogicalPlan, expr: &Expr) -> Option<OutputColumn> {
     let Expr::Column(column) = plain(expr) else { return None };
     let origin = origin(input, column)?;
+    if is_closed(origin.0).is_some() {
+        return window_output(origin.0, origin.1);
+    }
     scan_rows::stream_scan(origin.0)?.shape?;
     match leaf_name(origin) {
         WINDOW_START => Some(OutputColumn::WindowStart),

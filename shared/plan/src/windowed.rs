@@ -14,16 +14,18 @@ use datafusion::datasource::provider_as_source;
 use datafusion::logical_expr::planner::{
     PlannedRelation, RelationPlanner, RelationPlannerContext, RelationPlanning,
 };
-use datafusion::logical_expr::{Expr, LogicalPlanBuilder};
+use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder};
 use datafusion::sql::sqlparser::ast::{
     Expr as SqlExpr, FunctionArg, FunctionArgExpr, FunctionArgOperator, FunctionArguments, Ident,
-    Spanned, TableFactor,
+    ObjectName, Spanned, TableFactor,
 };
 use tidemill_model::{WindowError, WindowShape};
 use tidemill_pipeline::Stream;
 
+use crate::assigned::windows_over;
 use crate::error::{Refusal, span_range};
 use crate::leaf::StreamScan;
+use crate::rows::reads_stream;
 use crate::schema::event_time_column;
 use crate::sql::PARTITIONED;
 
@@ -63,16 +65,13 @@ impl RelationPlanner for WindowFunctions {
             None => return Ok(RelationPlanning::Original(Box::new(relation))),
         };
         let at = span_range(&self.sql, span);
-        let scan = self.scan(kind, args, context).map_err(|error| {
+        let plan = self.windows(kind, args, context).map_err(|error| {
             Refusal::from_engine(error, &self.sql).at(None).or_at(at).into_engine()
         })?;
         let alias = match relation {
             TableFactor::Table { alias, .. } | TableFactor::TableFunction { alias, .. } => alias,
             _ => None,
         };
-        let table = TableReference::bare(scan.stream.clone());
-        let source = provider_as_source(Arc::new(scan));
-        let plan = LogicalPlanBuilder::scan(table, source, None)?.build()?;
         Ok(RelationPlanning::Planned(Box::new(PlannedRelation::new(plan, alias))))
     }
 }
@@ -144,12 +143,13 @@ fn arguments(args: &[FunctionArg]) -> Option<Arguments> {
 }
 
 impl WindowFunctions {
-    fn scan(
+    /// The rows of a window function's table, each with its windows.
+    fn windows(
         &self,
         kind: Kind,
         args: Option<Arguments>,
         context: &mut dyn RelationPlannerContext,
-    ) -> Result<StreamScan> {
+    ) -> Result<LogicalPlan> {
         let usage = || {
             Refusal::new(ARGUMENTS, "the arguments are not those of the window function")
                 .help(format!("write {}", kind.usage()))
@@ -171,8 +171,7 @@ impl WindowFunctions {
         if names[..required].iter().any(|name| !bound.contains_key(name)) {
             return Err(usage().into_engine());
         }
-        let (stream, partition_by) = self.data(kind, &bound["DATA"], context)?;
-        self.check_time(stream, &bound["TIMECOL"], context)?;
+        let (table, partition_by) = self.data(kind, &bound["DATA"], context)?;
         let mut ms = |name: &str| match bound.get(name) {
             Some(value) => self.milliseconds(value, context),
             None => Ok(0),
@@ -184,7 +183,20 @@ impl WindowFunctions {
             Kind::Session => WindowShape::session(ms("GAP")?),
         };
         let shape = shape.map_err(|error| self.uneven(&error, &bound).into_engine())?;
-        Ok(StreamScan::new(stream, Some(shape), partition_by))
+        match table {
+            Data::Stream(stream) => {
+                self.check_time(stream, &bound["TIMECOL"], context)?;
+                let table = TableReference::bare(stream.name.clone());
+                let scan = StreamScan::new(stream, Some(shape), partition_by);
+                let source = provider_as_source(Arc::new(scan));
+                LogicalPlanBuilder::scan(table, source, None)?.build()
+            }
+            Data::Rows(name, plan) => {
+                let time = time_column(&bound["TIMECOL"]);
+                let time = context.sql_to_expr(time, plan.schema())?;
+                windows_over(plan, shape, time, name)
+            }
+        }
     }
 
     fn uneven(&self, error: &WindowError, bound: &BTreeMap<&str, SqlExpr>) -> Refusal {
@@ -224,7 +236,7 @@ impl WindowFunctions {
         kind: Kind,
         data: &SqlExpr,
         context: &mut dyn RelationPlannerContext,
-    ) -> Result<(&Stream, Vec<String>)> {
+    ) -> Result<(Data<'_>, Vec<String>)> {
         let (table, partition_by) = match data {
             SqlExpr::Function(call) if call.name.to_string() == PARTITIONED => {
                 let FunctionArguments::List(list) = &call.args else {
@@ -242,7 +254,12 @@ impl WindowFunctions {
         };
         let stream = table.as_ref().and_then(|table| self.streams.get(table));
         match (stream, partition_by) {
-            (Some(stream), Some(partition_by)) => Ok((stream, partition_by)),
+            (Some(stream), Some(partition_by)) => Ok((Data::Stream(stream), partition_by)),
+            (None, Some(partition_by))
+                if let Some(rows) = table.and_then(|name| rows_called(name, context)) =>
+            {
+                Ok((rows, partition_by))
+            }
             _ => {
                 let streams: Vec<&str> = self.streams.keys().map(String::as_str).collect();
                 Err(Refusal::new(
@@ -267,17 +284,7 @@ impl WindowFunctions {
         time: &SqlExpr,
         context: &mut dyn RelationPlannerContext,
     ) -> Result<()> {
-        let column = match time {
-            SqlExpr::Function(call) if call.name.to_string().eq_ignore_ascii_case("DESCRIPTOR") => {
-                match &call.args {
-                    FunctionArguments::List(list) => arguments(&list.args)
-                        .and_then(|mut columns| columns.pop())
-                        .map_or_else(|| time.clone(), |(_, column)| column),
-                    _ => time.clone(),
-                }
-            }
-            other => other.clone(),
-        };
+        let column = time_column(time);
         let named = last_name(&column).map(|name| context.normalize_ident(name));
         let event_time = event_time_column(stream);
         if named.as_deref().is_some_and(|named| named.eq_ignore_ascii_case(event_time)) {
@@ -346,6 +353,48 @@ impl WindowFunctions {
 }
 
 const ARGUMENTS: &str = "plan::window::arguments";
+
+/// What a window function reads.
+enum Data<'a> {
+    /// A stream of the pipeline.
+    Stream(&'a Stream),
+    /// A relation of the query itself, by its name.
+    Rows(TableReference, LogicalPlan),
+}
+
+/// The WITH clause that is called so, if there is one.
+fn rows_called(name: String, context: &mut dyn RelationPlannerContext) -> Option<Data<'static>> {
+    let named = ObjectName::from(vec![Ident::with_quote('"', name.clone())]);
+    let table = TableFactor::Table {
+        name: named,
+        alias: None,
+        args: None,
+        with_hints: Vec::new(),
+        version: None,
+        with_ordinality: false,
+        partitions: Vec::new(),
+        json_path: None,
+        sample: None,
+        index_hints: Vec::new(),
+    };
+    let plan = context.plan(table).ok()?;
+    reads_stream(&plan).then(|| Data::Rows(TableReference::bare(name), plan))
+}
+
+/// The column that a time argument names, with or without DESCRIPTOR around it.
+fn time_column(time: &SqlExpr) -> SqlExpr {
+    match time {
+        SqlExpr::Function(call) if call.name.to_string().eq_ignore_ascii_case("DESCRIPTOR") => {
+            match &call.args {
+                FunctionArguments::List(list) => arguments(&list.args)
+                    .and_then(|mut columns| columns.pop())
+                    .map_or_else(|| time.clone(), |(_, column)| column),
+                _ => time.clone(),
+            }
+        }
+        other => other.clone(),
+    }
+}
 
 /// The last part of a name, `b` of `a.b`.
 fn last_name(expr: &SqlExpr) -> Option<Ident> {

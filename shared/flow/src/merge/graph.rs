@@ -23,8 +23,8 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use tidemill_model::{EventMs, Window, WindowShape};
 use tidemill_plan::{
-    Derived, Glue, Graph, Ingested, Node, NodeKind, OperatorPlan, OutputColumn, QueryPlan, ROW,
-    RowStage, Runner, Stage, part_number,
+    AggregateRows, Derived, Glue, Graph, Ingested, Node, NodeKind, OperatorPlan, OutputColumn,
+    QueryPlan, ROW, RowStage, Runner, Stage, part_number,
 };
 
 use super::late::{Ledger, RowLedger, Source};
@@ -33,6 +33,7 @@ use super::ordered::{Ordered, times};
 use super::over::Over;
 use super::over::last::Last;
 use super::results::{Upper, sorted};
+use super::rows_windows::RowsWindows;
 use super::sessions::OpenSessions;
 use super::windows::OpenSlices;
 use crate::ports::OpenWindows;
@@ -46,6 +47,7 @@ enum OpenNode {
     Slices(OpenSlices),
     Sessions(OpenSessions),
     Rows(Ordered),
+    RowsWindows { input: Input, windows: RowsWindows },
     Derived { inputs: Vec<Input>, operator: Box<dyn Operator> },
 }
 
@@ -163,6 +165,20 @@ impl OpenGraph {
                         Handed::Windows(window_rows(plan, stage, shape, kept, before, watermark)?)
                     }
                 },
+                (
+                    NodeKind::AggregateRows(AggregateRows { input: glue, stage }),
+                    OpenNode::RowsWindows { input, windows },
+                ) => {
+                    let reached = watermark.minus_unless_max(glue.delay_ms);
+                    let rows = input.take(glue, &handed[glue.from], reached)?;
+                    let before = before.map(|before| before.minus_unless_max(glue.delay_ms));
+                    let closed = windows.advance(plan, stage, rows, before, reached)?;
+                    let ordered = closed
+                        .into_iter()
+                        .map(|(window, rows)| Ok((window, sorted(&rows, &[])?)))
+                        .collect::<Result<_>>()?;
+                    Handed::Windows(ordered)
+                }
                 (NodeKind::Derived(derived), OpenNode::Derived { inputs, operator }) => {
                     let mut rows = Vec::new();
                     let mut watermarks = Vec::new();
@@ -209,6 +225,16 @@ impl OpenGraph {
                         counts.map(|(time, rows)| (final_at(time).plus(plan.grace_ms), rows));
                     closing.extend(counts.filter(|(at, _)| *at <= watermark));
                 }
+                (
+                    NodeKind::AggregateRows(AggregateRows { input, stage }),
+                    OpenNode::RowsWindows { windows, .. },
+                ) => {
+                    let back = |at: EventMs| at.minus_unless_max(input.delay_ms);
+                    let of_windows =
+                        windows.closing(plan, stage, before.map(back), back(watermark));
+                    let forth = |(at, rows): (EventMs, usize)| (at.plus(input.delay_ms), rows);
+                    closing.extend(of_windows.into_iter().map(forth));
+                }
                 _ => {}
             }
         }
@@ -231,6 +257,14 @@ impl OpenGraph {
                     None => newest.plus(1),
                 };
                 Some(end.plus(plan.grace_ms))
+            }
+            (
+                NodeKind::AggregateRows(AggregateRows { input: glue, stage }),
+                OpenNode::RowsWindows { input, windows },
+            ) => {
+                let waits = input.waiting.as_ref().and_then(Ordered::newest);
+                let ends = windows.last_close(stage);
+                waits.map(|newest| newest.plus(1)).max(ends).map(|at| at.plus(glue.delay_ms))
             }
             (NodeKind::Derived(derived), OpenNode::Derived { inputs, operator }) => {
                 let waits = derived.inputs.iter().zip(inputs).filter_map(|(glue, input)| {
@@ -257,6 +291,13 @@ impl OpenGraph {
                     vec![sessions.rows(stage)?]
                 }
                 (NodeKind::Rows(_), OpenNode::Rows(kept)) => vec![kept.part()?],
+                (
+                    NodeKind::AggregateRows(AggregateRows { stage, .. }),
+                    OpenNode::RowsWindows { input, windows },
+                ) => {
+                    let waiting = input.waiting.as_mut().map(Ordered::part).transpose()?;
+                    waiting.into_iter().chain(windows.parts(stage)?).collect()
+                }
                 (NodeKind::Derived(_), OpenNode::Derived { inputs, operator }) => {
                     let mut of_node = Vec::new();
                     for input in inputs {
@@ -313,6 +354,15 @@ impl OpenGraph {
                 }
                 (NodeKind::Aggregate(_), OpenNode::Sessions(sessions)) => sessions.restore(next()?),
                 (NodeKind::Rows(_), OpenNode::Rows(kept)) => kept.restore(next()?),
+                (
+                    NodeKind::AggregateRows(AggregateRows { stage, .. }),
+                    OpenNode::RowsWindows { input, windows },
+                ) => {
+                    if let Some(waiting) = &mut input.waiting {
+                        waiting.restore(next()?);
+                    }
+                    windows.restore(stage, of_node.collect::<Result<_>>()?)?;
+                }
                 (NodeKind::Derived(_), OpenNode::Derived { inputs, operator }) => {
                     for input in inputs {
                         if let Some(waiting) = &mut input.waiting {
@@ -349,6 +399,16 @@ impl OpenGraph {
                     groups += kept.len();
                     starts.extend(kept.oldest());
                 }
+                (
+                    NodeKind::AggregateRows(AggregateRows { input, stage }),
+                    OpenNode::RowsWindows { windows: of_node, .. },
+                ) => {
+                    let closed = closed.map(|at| at.minus_unless_max(input.delay_ms));
+                    let (open, oldest, rows) = of_node.measure(plan, stage, closed);
+                    windows = windows.max(open);
+                    groups += rows;
+                    starts.extend(oldest);
+                }
                 (_, open) => groups += open.rows(),
             }
         }
@@ -367,6 +427,9 @@ impl OpenGraph {
             OpenNode::Slices(slices) => slices.bytes(),
             OpenNode::Sessions(sessions) => sessions.bytes(),
             OpenNode::Rows(kept) => kept.bytes(),
+            OpenNode::RowsWindows { input, windows } => {
+                windows.bytes() + input.waiting.as_ref().map_or(0, Ordered::bytes)
+            }
             OpenNode::Derived { inputs, operator } => {
                 let waiting = inputs.iter().filter_map(|input| input.waiting.as_ref());
                 operator.bytes() + waiting.map(Ordered::bytes).sum::<u64>()
@@ -387,6 +450,10 @@ impl OpenNode {
             OpenNode::Slices(slices) => *slices = OpenSlices::default(),
             OpenNode::Sessions(sessions) => sessions.clear(),
             OpenNode::Rows(kept) => kept.clear(),
+            OpenNode::RowsWindows { input, windows } => {
+                input.waiting.iter_mut().for_each(Ordered::clear);
+                windows.clear();
+            }
             OpenNode::Derived { inputs, operator } => {
                 inputs
                     .iter_mut()
@@ -401,6 +468,7 @@ impl OpenNode {
         match self {
             OpenNode::Slices(_) | OpenNode::Sessions(_) => 0,
             OpenNode::Rows(kept) => kept.len(),
+            OpenNode::RowsWindows { input, .. } => input.waiting.as_ref().map_or(0, Ordered::len),
             OpenNode::Derived { inputs, operator } => {
                 let waiting = inputs.iter().filter_map(|input| input.waiting.as_ref());
                 operator.rows() + waiting.map(Ordered::len).sum::<u64>()
@@ -507,6 +575,10 @@ fn open(plan: &QueryPlan, node: &Node) -> Result<OpenNode> {
             let (time, log) = (stage.time_index(), stage.time_index() + 1);
             OpenNode::Rows(Ordered::new(Arc::clone(&stage.kept), time, Some(log)))
         }
+        NodeKind::AggregateRows(aggregate) => OpenNode::RowsWindows {
+            input: Input::new(plan, &aggregate.input)?,
+            windows: RowsWindows::new(plan, aggregate)?,
+        },
         NodeKind::Derived(Derived { inputs, operator }) => OpenNode::Derived {
             inputs: inputs.iter().map(|glue| Input::new(plan, glue)).collect::<Result<_>>()?,
             operator: start(operator)?,

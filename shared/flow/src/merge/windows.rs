@@ -77,6 +77,14 @@ impl OpenSlices {
         Ok(())
     }
 
+    /// Takes partial rows that cannot be late.
+    pub(super) fn merge_on_time(&mut self, stage: &Stage, partial: &RecordBatch) -> Result<()> {
+        for (slice, rows) in by_slice(stage, partial)? {
+            self.live(stage, slice)?.merge(stage, &rows)?;
+        }
+        Ok(())
+    }
+
     /// The slice's table, made of its sealed rows if it was sealed.
     fn live(&mut self, stage: &Stage, slice: Slice) -> Result<&mut AggregateTable> {
         let contents = match self.slices.remove(&slice) {
