@@ -37,4 +37,5 @@ pub(crate) const CASES: &[Case] = &[
     case("nexmark 7", "nexmark-q7.toml", BIDS),
     case("nexmark 8", "nexmark-q8.toml", PERSONS_AUCTIONS),
     case("nexmark 11", "nexmark-q11.toml", BIDS),
+    case("sliding", "sliding.toml", BIDS),
 ];
