@@ -20,6 +20,9 @@ const BIDS: &[(&str, Kind)] = &[("bids", Kind::Nexmark(Stream::Bids))];
 const PERSONS_AUCTIONS: &[(&str, Kind)] =
     &[("persons", Kind::Nexmark(Stream::Persons)), ("auctions", Kind::Nexmark(Stream::Auctions))];
 
+const AUCTIONS_BIDS: &[(&str, Kind)] =
+    &[("auctions", Kind::Nexmark(Stream::Auctions)), ("bids", Kind::Nexmark(Stream::Bids))];
+
 const fn case(
     name: &'static str,
     pipeline: &'static str,
@@ -33,9 +36,12 @@ pub(crate) const CASES: &[Case] = &[
     case("tumbling", "tumbling.toml", SENSORS),
     case("hopping", "hopping.toml", SENSORS),
     case("session", "session.toml", SENSORS),
+    case("nexmark 4", "nexmark-q4.toml", AUCTIONS_BIDS),
     case("nexmark 5", "nexmark-q5.toml", BIDS),
     case("nexmark 7", "nexmark-q7.toml", BIDS),
     case("nexmark 8", "nexmark-q8.toml", PERSONS_AUCTIONS),
+    case("nexmark 9", "nexmark-q9.toml", AUCTIONS_BIDS),
     case("nexmark 11", "nexmark-q11.toml", BIDS),
     case("sliding", "sliding.toml", BIDS),
+    case("as-of", "as-of.toml", AUCTIONS_BIDS),
 ];

@@ -13,6 +13,7 @@ mod put;
 #[cfg(not(feature = "aws"))]
 mod put_without_aws;
 mod resume;
+mod revisions;
 #[cfg(feature = "aws")]
 mod table;
 mod workspace;

@@ -57,7 +57,7 @@ fn killed_at_random_moments_the_results_are_those_of_one_run() {
     );
 }
 
-fn interrupt(child: &std::process::Child) {
+pub(crate) fn interrupt(child: &std::process::Child) {
     let done = Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap();
     assert!(done.success());
 }

@@ -14,6 +14,7 @@
 //! Not here: what the aggregation is made of (`aggregate`), what becomes of partial rows (`merge`).
 
 mod failed;
+mod gaps;
 mod rows;
 pub(crate) mod shipped;
 mod slices;
@@ -191,20 +192,28 @@ fn partial_rows(
     seen: Option<EventMs>,
 ) -> Result<RecordBatch> {
     let rows = row_numbers(&lower)?.clone();
-    let placed = Placed::new(&stage.shape, query.grace_ms, decoded, &rows, seen);
+    let reaches = match stage.shape {
+        WindowShape::Session { .. } => gaps::reaches(stage, log, decoded, &rows)?,
+        _ => Vec::new(),
+    };
+    let placed = Placed::new(&stage.shape, query.takes_ms(), decoded, &rows, &reaches, seen);
     let mut parts = Vec::new();
     if !placed.together.is_empty() {
         let chosen = choose(&lower, &placed.together)?;
         let rows = with_order(stage, log, decoded, chosen)?;
         parts.push(match stage.shape {
-            WindowShape::Session { gap_ms } => fragments(stage, decoded, &rows, gap_ms)?,
+            WindowShape::Session { gap_ms } => {
+                let reaches: Vec<i64> =
+                    placed.together.iter().map(|row| reaches[*row as usize]).collect();
+                fragments(stage, decoded, &rows, &reaches, gap_ms)?
+            }
             _ => slice_rows(stage, placed.starts.clone(), &rows)?,
         });
     }
     if !placed.alone.is_empty() {
         let chosen = choose(&lower, &placed.alone)?;
         let rows = with_order(stage, log, decoded, chosen)?;
-        let keep_raw = query.late == Late::DeadLetter;
+        let keep_raw = query.late != Late::Drop;
         parts.push(shipped::rows(stage, decoded, &placed, &rows, keep_raw)?);
     }
     match parts.as_slice() {
@@ -330,11 +339,12 @@ pub(crate) fn slice_rows(
     Ok(take_record_batch(&partial, &UInt32Array::from(order))?)
 }
 
-/// Partial rows per (keys, stretch of events at most a gap apart).
+/// Partial rows per (keys, stretch of events at most a gap apart). `reaches` are those of `rows`.
 fn fragments(
     stage: &Stage,
     decoded: &Decoded,
     rows: &RecordBatch,
+    reaches: &[i64],
     gap_ms: i64,
 ) -> Result<RecordBatch> {
     let times: Vec<i64> = row_numbers(rows)?
@@ -348,7 +358,7 @@ fn fragments(
         let mut groups = Groups::new(Schema::new(fields))?;
         let mut numbers = Vec::new();
         groups.intern(&keys_in(stage, set, rows), rows.num_rows(), &mut numbers)?;
-        let cut = slices::fragments(&numbers, &times, groups.len(), gap_ms);
+        let cut = slices::fragments(&numbers, &times, reaches, groups.len(), gap_ms);
         let mut states = States::new(stage)?;
         states.update(stage, rows, &cut.of_row, cut.group.len())?;
         let (records, states) = states.take_states()?;

@@ -12,12 +12,16 @@
 //!
 //! Not here: which segments are merged when, and the watermark (`advance`, `time`).
 
+mod as_of;
+mod count;
 mod graph;
+mod join;
 mod late;
 mod operator;
 mod ordered;
 mod over;
 mod results;
+mod revisions;
 mod rows_windows;
 mod sessions;
 mod windows;
@@ -27,12 +31,13 @@ use std::sync::Arc;
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 use tidemill_model::{EventMs, Fingerprint, LogId, Segment, WallMs, Window, WindowShape};
-use tidemill_plan::{CheckpointTime, PipelinePlan, QueryPlan};
+use tidemill_plan::{CheckpointTime, PipelinePlan, QueryPlan, part_number, stage_and_part};
 
 use crate::ports::{Closed, OpenState, OpenWindows, QueryError, QueryResults, StatePart};
 use graph::{Closing, OpenGraph};
 use late::{Ledger, Source};
 use results::Upper;
+use revisions::{Standing, told};
 use sessions::OpenSessions;
 use windows::OpenSlices;
 
@@ -42,6 +47,8 @@ pub struct State {
     time: CheckpointTime,
     /// The watermark that the state is closed up to.
     closed: Option<EventMs>,
+    /// Whether this tick merged anything, so that it will be committed.
+    merged: bool,
     ledger: Ledger,
     bytes_max: u64,
     show_content: bool,
@@ -53,7 +60,12 @@ struct OpenQuery {
     /// In place of the stages, for a query of rows.
     graph: Option<OpenGraph>,
     upper: Upper,
+    /// What sinks hold of windows whose results can still change.
+    standing: Standing,
 }
+
+/// The snapshot part of a stage that tells what was emitted of its windows.
+const TOLD: usize = 1;
 
 enum OpenStage {
     Slices(OpenSlices),
@@ -71,13 +83,16 @@ impl State {
                 let upper = Upper::new(query).map_err(failed)?;
                 let graph = query.graph.as_ref().map(|graph| OpenGraph::new(query, graph));
                 let graph = graph.transpose().map_err(failed)?;
-                Ok(OpenQuery { plan: Arc::clone(query), stages: empty(query), graph, upper })
+                let standing = Standing::new(query).map_err(failed)?;
+                let (plan, stages) = (Arc::clone(query), empty(query));
+                Ok(OpenQuery { plan, stages, graph, upper, standing })
             })
             .collect::<Result<_, QueryError>>()?;
         Ok(State {
             queries,
             time: plan.time.clone(),
             closed: None,
+            merged: false,
             ledger: Ledger::default(),
             bytes_max: plan.state_bytes_max,
             show_content: plan.show_content,
@@ -86,10 +101,7 @@ impl State {
 
     /// Refuses to hold more than may be held.
     fn check_size(&self) -> Result<(), QueryError> {
-        let bytes = |query: &OpenQuery| -> u64 {
-            let graph = query.graph.as_ref().map_or(0, OpenGraph::bytes);
-            graph + query.stages.iter().map(OpenStage::bytes).sum::<u64>()
-        };
+        let bytes = |query: &OpenQuery| query.bytes();
         let of_queries = self.queries.iter().map(bytes);
         let bytes_of_all: u64 = of_queries.clone().sum();
         if bytes_of_all <= self.bytes_max {
@@ -141,6 +153,7 @@ impl OpenState for State {
         closed: Option<EventMs>,
     ) -> Result<(), QueryError> {
         self.closed = closed;
+        self.merged = true;
         let show = self.show_content;
         for block in &segment.blocks {
             let index = self.query_of(block.query).ok_or_else(|| strange(log, block.query))?;
@@ -199,19 +212,23 @@ impl OpenState for State {
 
     fn clip(&self, watermark: EventMs, rows_max: usize) -> EventMs {
         let mut closing: Vec<(EventMs, usize)> = Vec::new();
-        for OpenQuery { plan, stages, graph, .. } in &self.queries {
+        let mut rows = 0usize;
+        for query in &self.queries {
+            let OpenQuery { plan, stages, graph, .. } = query;
             if let Some(graph) = graph {
                 closing.extend(graph.closing(plan, self.closed, watermark));
+            }
+            if let Some(revisions) = &plan.revisions {
+                rows = rows.saturating_add(query.rows_touched(revisions, self.closed));
             }
             for (stage, open) in plan.stages.iter().zip(stages) {
                 closing.extend(match open {
                     OpenStage::Slices(it) => it.closing(plan, stage, self.closed, watermark),
-                    OpenStage::Sessions(it) => it.closing(plan, stage, watermark),
+                    OpenStage::Sessions(it) => it.closing(plan, stage, self.closed, watermark),
                 });
             }
         }
         closing.sort_unstable();
-        let mut rows = 0usize;
         let mut clipped = None;
         for (at, count) in closing {
             rows = rows.saturating_add(count);
@@ -227,19 +244,35 @@ impl OpenState for State {
     fn close(&mut self, watermark: Option<EventMs>, at: WallMs) -> Result<Closed, QueryError> {
         self.time.set(at);
         let mut closed = Closed::default();
-        if let Some(watermark) = watermark {
-            let before = self.closed;
-            for query in &mut self.queries {
-                let plan = Arc::clone(&query.plan);
-                let (results, moved) = query
-                    .close(before, watermark)
-                    .map_err(|error| QueryError::of(&plan.name, &error, self.show_content))?;
-                closed.moved |= moved;
-                if results.windows > 0 || results.batch.num_rows() > 0 {
-                    closed.results.push(results);
+        let before = self.closed;
+        let mut is_told = std::mem::take(&mut self.merged) || self.ledger.rows > 0;
+        for query in &mut self.queries {
+            let plan = Arc::clone(&query.plan);
+            let results = match (&plan.revisions, watermark) {
+                (Some(revisions), _) => {
+                    query.close_revised(revisions, before, watermark).map(|it| (it, false))
                 }
+                (None, Some(watermark)) => query.close(before, watermark),
+                (None, None) => continue,
+            };
+            let (results, moved) =
+                results.map_err(|error| QueryError::of(&plan.name, &error, self.show_content))?;
+            closed.moved |= moved;
+            is_told |= moved;
+            if results.windows > 0 || results.batch.num_rows() > 0 {
+                closed.results.push(results);
+                is_told = true;
             }
-            self.closed = self.closed.max(Some(watermark));
+        }
+        self.closed = self.closed.max(watermark);
+        // State goes only in a tick that a checkpoint will tell of, so that a replay drops it too.
+        if let Some(watermark) = watermark.filter(|_| is_told) {
+            for query in self.queries.iter_mut().filter(|query| query.plan.revisions.is_some()) {
+                let name = query.plan.name.clone();
+                query
+                    .forget(watermark)
+                    .map_err(|error| QueryError::of(&name, &error, self.show_content))?;
+            }
         }
         let ledger = std::mem::take(&mut self.ledger);
         closed.late = ledger.dead_letters;
@@ -254,9 +287,10 @@ impl OpenState for State {
         let closings = self.queries.iter().flat_map(|OpenQuery { plan, stages, .. }| {
             plan.stages.iter().zip(stages).filter_map(|(stage, open)| match open {
                 OpenStage::Slices(slices) => {
-                    slices.last_end(stage).map(|end| end.plus(plan.grace_ms))
+                    let end = slices.last_end(plan, stage, self.closed);
+                    end.map(|end| end.plus(plan.grace_ms))
                 }
-                OpenStage::Sessions(sessions) => sessions.last_close(plan, stage),
+                OpenStage::Sessions(sessions) => sessions.last_close(plan, stage, self.closed),
             })
         });
         closings.chain(graphs).max()
@@ -264,62 +298,38 @@ impl OpenState for State {
 
     fn snapshot(&mut self) -> Result<Vec<StatePart>, QueryError> {
         let mut parts = Vec::new();
-        for OpenQuery { plan, stages, graph, .. } in &mut self.queries {
-            if let Some(graph) = graph {
-                let of_graph = graph
-                    .parts(plan)
-                    .map_err(|error| QueryError::of(&plan.name, &error, self.show_content))?;
-                let query = plan.fingerprint;
-                parts.extend(of_graph.into_iter().map(|(stage, batch)| StatePart {
-                    query,
-                    stage,
-                    batch,
-                }));
-            }
-            for (number, (stage, open)) in plan.stages.iter().zip(stages).enumerate() {
-                let batch = match open {
-                    OpenStage::Slices(slices) => slices.seal_all(stage),
-                    OpenStage::Sessions(sessions) => sessions.rows(stage),
-                }
-                .map_err(|error| QueryError::of(&plan.name, &error, self.show_content))?;
-                if batch.num_rows() > 0 {
-                    let query = plan.fingerprint;
-                    parts.push(StatePart { query, stage: number as u16, batch });
-                }
-            }
+        for query in &mut self.queries {
+            let found = query
+                .parts()
+                .map_err(|error| QueryError::of(&query.plan.name, &error, self.show_content))?;
+            parts.extend(found);
         }
         Ok(parts)
     }
 
-    fn restore(&mut self, parts: Vec<StatePart>) -> Result<(), QueryError> {
+    fn restore(&mut self, mut parts: Vec<StatePart>) -> Result<(), QueryError> {
         self.clear();
+        // A stage's rows come before what was told of them.
+        parts.sort_by_key(|part| (part.query, part.stage));
         let mut of_graphs: Vec<Vec<(u16, RecordBatch)>> = vec![Vec::new(); self.queries.len()];
         for part in parts {
             let index = self.query_of(part.query).ok_or_else(|| QueryError::State {
                 query: part.query.to_string(),
                 reason: "the snapshot holds a query that the pipeline does not have".to_string(),
             })?;
-            let OpenQuery { plan, stages, graph, .. } = &mut self.queries[index];
-            if graph.is_some() {
+            let query = &mut self.queries[index];
+            if query.graph.is_some() {
                 of_graphs[index].push((part.stage, part.batch));
                 continue;
             }
-            let number = usize::from(part.stage);
-            let (Some(stage), Some(open)) = (plan.stages.get(number), stages.get_mut(number))
-            else {
-                return Err(unreadable(plan, format!("there is no stage {number}")));
-            };
-            if part.batch.schema().fields() != stage.partial.fields() {
-                return Err(unreadable(plan, "a snapshot part has other columns"));
+            let plan = Arc::clone(&query.plan);
+            let schema = query.part_schema(part.stage).ok_or_else(|| {
+                unreadable(&plan, format!("there is no state of number {}", part.stage))
+            })?;
+            if part.batch.schema().fields() != schema.fields() {
+                return Err(unreadable(&plan, "a snapshot part has other columns"));
             }
-            match open {
-                OpenStage::Slices(slices) => slices.restore(stage, &part.batch),
-                OpenStage::Sessions(sessions) => {
-                    sessions.restore(part.batch);
-                    Ok(())
-                }
-            }
-            .map_err(|error| unreadable(plan, error))?;
+            query.restore(part.stage, part.batch).map_err(|error| unreadable(&plan, error))?;
         }
         for (OpenQuery { plan, graph, .. }, parts) in self.queries.iter_mut().zip(of_graphs) {
             if let Some(graph) = graph {
@@ -332,21 +342,19 @@ impl OpenState for State {
     fn clear(&mut self) {
         for query in &mut self.queries {
             query.stages = empty(&query.plan);
+            query.standing.clear();
             if let Some(graph) = &mut query.graph {
                 graph.clear();
             }
         }
         self.closed = None;
+        self.merged = false;
         self.ledger = Ledger::default();
     }
 
     fn part_schema(&self, query: Fingerprint, stage: u16) -> Option<SchemaRef> {
         let index = self.query_of(query)?;
-        if let Some(graph) = &self.queries[index].plan.graph {
-            return graph.state_schema(stage);
-        }
-        let stage = self.queries[index].plan.stages.get(usize::from(stage))?;
-        Some(Arc::clone(&stage.partial))
+        self.queries[index].part_schema(stage)
     }
 
     fn queries(&self) -> Vec<(String, Fingerprint)> {
@@ -357,7 +365,8 @@ impl OpenState for State {
     fn open_windows(&self) -> Vec<OpenWindows> {
         self.queries
             .iter()
-            .map(|OpenQuery { plan, stages, graph, .. }| {
+            .map(|query| {
+                let OpenQuery { plan, stages, graph, standing, .. } = query;
                 if let Some(graph) = graph {
                     return graph.measure(plan, self.closed);
                 }
@@ -366,12 +375,12 @@ impl OpenState for State {
                     windows: 0,
                     groups: 0,
                     oldest: None,
-                    bytes: 0,
+                    bytes: standing.bytes(),
                 };
                 for (stage, it) in plan.stages.iter().zip(stages) {
                     let (windows, oldest, groups, bytes) = match it {
                         OpenStage::Slices(it) => it.measure(plan, stage, self.closed),
-                        OpenStage::Sessions(it) => it.measure(stage),
+                        OpenStage::Sessions(it) => it.measure(plan, stage, self.closed),
                     };
                     open.windows = open.windows.max(windows);
                     open.groups += groups;
@@ -398,6 +407,71 @@ impl OpenStage {
 }
 
 impl OpenQuery {
+    /// Bytes held, about.
+    fn bytes(&self) -> u64 {
+        let graph = self.graph.as_ref().map_or(0, OpenGraph::bytes);
+        let stages: u64 = self.stages.iter().map(OpenStage::bytes).sum();
+        graph + stages + self.standing.bytes()
+    }
+
+    /// The open state's parts that have rows.
+    fn parts(&mut self) -> datafusion::common::Result<Vec<StatePart>> {
+        let query = self.plan.fingerprint;
+        if let Some(graph) = &mut self.graph {
+            let parts = graph.parts(&self.plan)?.into_iter();
+            return Ok(parts.map(|(stage, batch)| StatePart { query, stage, batch }).collect());
+        }
+        let mut parts = Vec::new();
+        for (number, (stage, open)) in self.plan.stages.iter().zip(&mut self.stages).enumerate() {
+            let (rows, told) = match open {
+                OpenStage::Slices(slices) => (slices.seal_all(stage)?, None),
+                OpenStage::Sessions(sessions) => {
+                    (sessions.rows(stage)?, Some(told::rows(sessions.told())?))
+                }
+            };
+            parts.push((part_number(number, 0), rows));
+            parts.extend(told.map(|told| (part_number(number, TOLD), told)));
+        }
+        if !self.has_sessions() {
+            parts.push((part_number(0, TOLD), self.standing.rows(&self.plan)?));
+        }
+        let parts = parts.into_iter().filter(|(_, batch)| batch.num_rows() > 0);
+        Ok(parts.map(|(stage, batch)| StatePart { query, stage, batch }).collect())
+    }
+
+    fn has_sessions(&self) -> bool {
+        self.stages.iter().any(|stage| matches!(stage, OpenStage::Sessions(_)))
+    }
+
+    /// Schema of the part of this number.
+    fn part_schema(&self, number: u16) -> Option<SchemaRef> {
+        if let Some(graph) = &self.plan.graph {
+            return graph.state_schema(number);
+        }
+        let (stage, part) = stage_and_part(number);
+        let open = self.stages.get(stage)?;
+        match (part, open) {
+            (0, _) => Some(Arc::clone(&self.plan.stages[stage].partial)),
+            (TOLD, OpenStage::Sessions(_)) => Some(told::schema()),
+            (TOLD, OpenStage::Slices(_)) if stage == 0 => Some(Standing::schema(&self.plan)),
+            _ => None,
+        }
+    }
+
+    /// Takes over the part of this number.
+    fn restore(&mut self, number: u16, rows: RecordBatch) -> datafusion::common::Result<()> {
+        let (stage, part) = stage_and_part(number);
+        match (part, &mut self.stages[stage]) {
+            (0, OpenStage::Slices(slices)) => slices.restore(&self.plan.stages[stage], &rows),
+            (0, OpenStage::Sessions(sessions)) => {
+                sessions.restore(&self.plan, rows);
+                Ok(())
+            }
+            (_, OpenStage::Slices(_)) => self.standing.restore(&rows),
+            (_, OpenStage::Sessions(sessions)) => told::restore(sessions.told_mut(), &rows),
+        }
+    }
+
     /// Closes this query's windows and computes their results; and whether the state changed in a
     /// way that they do not show.
     fn close(
@@ -405,7 +479,7 @@ impl OpenQuery {
         before: Option<EventMs>,
         watermark: EventMs,
     ) -> datafusion::common::Result<(QueryResults, bool)> {
-        let OpenQuery { plan, stages, graph, upper } = self;
+        let OpenQuery { plan, stages, graph, upper, .. } = self;
         if let Some(graph) = graph {
             let Closing { windows, moved } = graph.close(plan, before, watermark, upper)?;
             let batch = upper.take(plan)?;

@@ -16,6 +16,9 @@ pub const JSON_DEPTH_MAX: usize = 128;
 /// one invocation of five minutes, also into a Kinesis stream of one shard, which takes a thousand
 /// records a second.
 pub const RESULTS_MAX: usize = 50_000;
+/// Pairs of rows that a join of two streams compares in one tick, beyond equal keys and near times:
+/// they, or what becomes of them, are in memory together.
+pub const JOIN_PAIRS_MAX: usize = 4_000_000;
 /// Segment bytes that one tick merges.
 pub const TICK_BYTES_MAX: usize = 64 * 1024 * 1024;
 /// Bytes of a segment before compression. A larger one does not compress enough to be worth its

@@ -73,7 +73,8 @@ pub enum WindowShape {
     },
     /// Per key: events at most `gap_ms` apart. [first, last + gap).
     Session {
-        /// Longest silence inside a session.
+        /// Longest silence inside a session. 0: each event brings its own gap, and reaches from its
+        /// time to its time + gap; a session is events whose reaches touch, [first, furthest reach).
         gap_ms: i64,
     },
 }
@@ -154,6 +155,11 @@ impl WindowShape {
     pub fn session(gap_ms: i64) -> Result<WindowShape, WindowError> {
         positive("gap", gap_ms)?;
         Ok(WindowShape::Session { gap_ms })
+    }
+
+    /// SESSION with a gap of each event's own.
+    pub fn session_of_own_gaps() -> WindowShape {
+        WindowShape::Session { gap_ms: 0 }
     }
 
     /// The slice of an event; `None` when it falls in no window (a HOP with slide > size).

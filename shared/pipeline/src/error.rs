@@ -41,8 +41,8 @@ pub mod code {
     pub const DUPLICATE_NAME: &str = "pipeline::duplicate_name";
     /// A value that is none of those allowed.
     pub const UNKNOWN_VALUE: &str = "pipeline::unknown_value";
-    /// A value that will be allowed, but is not built yet.
-    pub const NOT_AVAILABLE: &str = "pipeline::not_available";
+    /// Keys of one section that do not go together.
+    pub const CONFLICT: &str = "pipeline::conflict";
     /// A value that is malformed: empty, no URL, no `host:port`.
     pub const BAD_VALUE: &str = "pipeline::bad_value";
     /// Text that is no duration.
@@ -85,7 +85,7 @@ pub mod code {
         RESERVED_NAME,
         DUPLICATE_NAME,
         UNKNOWN_VALUE,
-        NOT_AVAILABLE,
+        CONFLICT,
         BAD_VALUE,
         BAD_DURATION,
         DURATION_BOUNDS,

@@ -178,8 +178,17 @@ pub struct Query {
     pub grace_ms: i64,
     /// What becomes of late rows.
     pub late: Late,
+    /// How long after it has closed a window's result may still change, milliseconds; 0 unless
+    /// `late` is [`Late::Update`].
+    pub allowed_lateness_ms: i64,
+    /// Which values of a window are emitted.
+    pub emit: EmitMode,
+    /// What makes a result worth telling before its window closes; only with [`EmitMode::Final`].
+    pub emit_when: Option<Condition>,
     /// How long state that would grow for ever is kept.
     pub keep: Keep,
+    /// What becomes of count windows that never get all their rows.
+    pub incomplete: Incomplete,
     /// The sink its results go to; `None`: wherever `run` sends them.
     pub sink: Option<String>,
 }
@@ -202,6 +211,16 @@ pub struct SqlPlace {
     pub bytes: Vec<usize>,
 }
 
+/// What becomes of count windows that never get all their rows.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Incomplete {
+    /// They are dropped. The default.
+    #[default]
+    Drop,
+    /// They are results too.
+    Emit,
+}
+
 /// What becomes of late rows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Late {
@@ -209,6 +228,27 @@ pub enum Late {
     Drop,
     /// Counted and sent to the dead-letter sink. The default.
     DeadLetter,
+    /// Merged into the window's result, which is emitted again. Those that are later than
+    /// `allowed_lateness` are counted and sent to the dead-letter sink.
+    Update,
+}
+
+/// Which values of a window are emitted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum EmitMode {
+    /// The one of all its rows, when it closes. The default.
+    Final,
+    /// Also the current one of each window that a tick has changed.
+    Updates,
+}
+
+/// A condition over a query's result rows, as SQL.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Condition {
+    /// The text; not empty.
+    pub sql: String,
+    /// Where it stands in the pipeline file.
+    pub at: Range<usize>,
 }
 
 /// A checked `[sinks.NAME]`.

@@ -115,8 +115,11 @@ pub(crate) struct RawQuery {
     pub(crate) sql: Field<(String, SqlPlace)>,
     pub(crate) grace: Field<String>,
     pub(crate) late: Field<String>,
+    pub(crate) allowed_lateness: Field<String>,
     pub(crate) keep: Field<String>,
+    pub(crate) incomplete: Field<String>,
     pub(crate) emit: Field<String>,
+    pub(crate) emit_when: Field<String>,
     pub(crate) sink: Field<String>,
 }
 
@@ -209,8 +212,11 @@ fn pipeline(root: &DeTable<'_>, reader: &mut Reader<'_>) -> RawPipeline {
             sql: reader.sql(table, section),
             grace: reader.duration(table, section, "grace"),
             late: reader.text(table, section, "late"),
+            allowed_lateness: reader.duration(table, section, "allowed_lateness"),
             keep: reader.text(table, section, "keep"),
+            incomplete: reader.text(table, section, "incomplete"),
             emit: reader.text(table, section, "emit"),
+            emit_when: reader.text(table, section, "emit_when"),
             sink: reader.text(table, section, "sink"),
         }),
         sinks: reader.sections(root, Kind::Sink, |reader, table, section| {

@@ -17,7 +17,7 @@ use datafusion::prelude::SessionConfig;
 use futures::FutureExt;
 use tidemill_pipeline::Stream;
 
-use crate::functions::{CheckpointTime, time_functions};
+use crate::functions::{CheckpointTime, join_markers, time_functions};
 use crate::leaf::{ClosedWindowsPlanner, StreamScan};
 use crate::tables::StaticTable;
 
@@ -50,6 +50,9 @@ pub(crate) fn session(time: &CheckpointTime, functions: &Functions) -> SessionCo
     let context = SessionContext::new_with_state(state);
     for function in time_functions(time) {
         context.register_udf(function.as_ref().clone());
+    }
+    for marker in join_markers() {
+        context.register_udf(marker);
     }
     for function in &functions.scalar {
         context.register_udf(function.as_ref().clone());

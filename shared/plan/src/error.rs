@@ -11,6 +11,9 @@ use datafusion::sql::sqlparser::tokenizer::{Location, Span as TokenSpan};
 use miette::Diagnostic;
 use tidemill_pipeline::{PipelineError, Query, SourceFile};
 
+/// Code of what `emit_when` may not say: its refusals point at it, not into the SQL.
+pub(crate) const CONDITION: &str = "plan::emit_when";
+
 /// What a query may not do, before it is known where the query stands in its file.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{message}")]
@@ -162,9 +165,11 @@ impl Refusal {
     pub(crate) fn into_mistake(self, file: &SourceFile, query: &Query) -> PipelineError {
         let message = format!("query `{}`: {}", query.name, self.message);
         let mistake = PipelineError::new(self.code, message);
-        let mistake = match self.at {
-            Some(at) => mistake.in_sql(query, at, "here"),
-            None => mistake.at(query.sql_at.value.clone(), "here"),
+        let condition = query.emit_when.as_ref().filter(|_| self.code == CONDITION);
+        let mistake = match (condition, self.at) {
+            (Some(condition), _) => mistake.at(condition.at.clone(), "here"),
+            (None, Some(at)) => mistake.in_sql(query, at, "here"),
+            (None, None) => mistake.at(query.sql_at.value.clone(), "here"),
         };
         match self.help {
             Some(help) => mistake.help(help),

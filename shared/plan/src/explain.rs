@@ -4,10 +4,30 @@ use std::fmt::Write;
 
 use tidemill_model::WindowShape;
 
-use crate::graph::Ingested;
+use crate::graph::{Ingested, NodeKind};
 use crate::query::QueryPlan;
 use crate::stage::Stage;
 use crate::stage::rows::RowStage;
+
+/// What advance does with partial aggregates.
+const MERGES: &str = "merge partial states, final values per window";
+
+impl NodeKind {
+    /// What advance does there, for people.
+    fn does(&self) -> String {
+        match self {
+            NodeKind::Aggregate(_) => MERGES.to_string(),
+            NodeKind::Rows(RowStage { shape: Some(_), .. }) => {
+                "keep rows until their windows close".to_string()
+            }
+            NodeKind::Rows(_) => "put rows in order".to_string(),
+            NodeKind::AggregateRows(aggregate) => {
+                format!("{}, {}", shape(&aggregate.stage.shape), aggregate.stage.display)
+            }
+            NodeKind::Derived(derived) => derived.operator.display(),
+        }
+    }
+}
 
 /// What ingest runs and what advance runs, for people.
 pub fn explain(query: &QueryPlan) -> String {
@@ -26,6 +46,18 @@ pub fn explain(query: &QueryPlan) -> String {
                 writeln!(text, "  a row is final when the watermark is past its event time{grace}");
         }
     }
+    if query.allowed_lateness_ms > 0 {
+        let allowed = ms(query.allowed_lateness_ms);
+        let _ = writeln!(text, "  rows that come up to {allowed} later change its result");
+    }
+    if let Some(revisions) = &query.revisions {
+        if revisions.updates {
+            let _ = writeln!(text, "  every tick emits the windows that it changed");
+        }
+        if revisions.when.is_some() {
+            let _ = writeln!(text, "  rows are emitted early, once, when `emit_when` holds");
+        }
+    }
     let _ = writeln!(text, "\n  in ingest, per batch of one shard");
     for (number, ingested) in query.ingested() {
         match ingested {
@@ -40,15 +72,15 @@ pub fn explain(query: &QueryPlan) -> String {
         indent(&mut text, &ingested.lower().display_indent().to_string(), 6);
     }
     let _ = writeln!(text, "\n  in advance, per tick");
-    for (number, ingested) in query.ingested() {
-        let does = match ingested {
-            Ingested::Aggregate(_) => "merge partial states, final values per window",
-            Ingested::Rows(RowStage { shape: Some(_), .. }) => {
-                "keep rows until their windows close"
-            }
-            Ingested::Rows(_) => "put rows in order",
-        };
-        let _ = writeln!(text, "    stage {number}: {does}");
+    for (number, _) in query.stages.iter().enumerate() {
+        let _ = writeln!(text, "    stage {number}: {MERGES}");
+    }
+    for (number, node) in query.graph.iter().flat_map(|graph| graph.nodes.iter().enumerate()) {
+        let _ = writeln!(text, "    stage {number}: {}", node.kind.does());
+        for glue in node.glue() {
+            let _ = writeln!(text, "      rows of stage {}:", glue.from);
+            indent(&mut text, &glue.plan.display_indent().to_string(), 8);
+        }
     }
     let each = match (query.shape.is_some(), query.row_wise) {
         (true, true) => "over closed windows",
@@ -98,6 +130,9 @@ fn shape(shape: &WindowShape) -> String {
                 ms(step_ms),
                 offset(offset_ms)
             )
+        }
+        WindowShape::Session { gap_ms: 0 } => {
+            "sessions per key, each event with its gap".to_string()
         }
         WindowShape::Session { gap_ms } => format!("sessions per key, gap {}", ms(gap_ms)),
     }

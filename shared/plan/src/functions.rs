@@ -3,6 +3,9 @@
 //! `now()`, `current_timestamp`, `current_date` and `today()` are the checkpoint's time, so that a
 //! replayed epoch gives the same results. They are declared volatile, so that planning never
 //! replaces them by the time of planning, and only advance may call them.
+//!
+//! [`AS_OF`] and [`AS_OF_TIME`] mark a join's condition as that of an as-of join (`sql::as_of`). They
+//! are never called: the planner takes them out.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -105,4 +108,47 @@ pub(crate) fn time_functions(time: &CheckpointTime) -> Vec<Arc<ScalarUDF>> {
         function("now", "current_timestamp", Gives::Timestamp),
         function("current_date", "today", Gives::Date),
     ]
+}
+
+/// Marks the match condition of an as-of join.
+pub(crate) const AS_OF: &str = "__as_of";
+/// Marks the left side's time of an as-of join whose right side's time is its event time.
+pub(crate) const AS_OF_TIME: &str = "__as_of_time";
+
+#[derive(Debug, PartialEq, Eq, Hash)]
+struct Marker {
+    name: &'static str,
+    signature: Signature,
+}
+
+impl ScalarUDFImpl for Marker {
+    fn name(&self) -> &str {
+        self.name
+    }
+
+    fn signature(&self) -> &Signature {
+        &self.signature
+    }
+
+    fn return_type(&self, _: &[DataType]) -> Result<DataType> {
+        Ok(DataType::Boolean)
+    }
+
+    fn invoke_with_args(&self, _: ScalarFunctionArgs) -> Result<ColumnarValue> {
+        datafusion::common::internal_err!("{} marks a join and cannot be called", self.name)
+    }
+}
+
+fn marker(name: &'static str) -> ScalarUDF {
+    ScalarUDF::from(Marker { name, signature: Signature::any(1, Volatility::Immutable) })
+}
+
+/// The function [`AS_OF`].
+pub(crate) fn as_of_marker() -> ScalarUDF {
+    marker(AS_OF)
+}
+
+/// The functions that mark as-of joins.
+pub(crate) fn join_markers() -> Vec<ScalarUDF> {
+    vec![marker(AS_OF), marker(AS_OF_TIME)]
 }

@@ -13,19 +13,23 @@
 //! Not here: where a plan is cut (`split`), what a stage is (`stage`), running them (`flow`).
 
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
-use datafusion::common::{Column, Result, internal_err};
+use datafusion::common::{Result, internal_err};
 use datafusion::logical_expr::{Expr, LogicalPlan, Projection};
 use std::sync::Arc;
 use tidemill_model::WindowShape;
 
 use crate::error::Refusal;
 use crate::leaf::{ClosedWindows, ROW};
-use crate::lineage::{leaf_name, origin_of_index};
+use crate::lineage::origin_of_index;
 use crate::rows;
 use crate::split::is_closed;
 use crate::stage::Stage;
+use crate::stage::as_of::AsOfStage;
+use crate::stage::count::CountStage;
+use crate::stage::join::JoinStage;
 use crate::stage::over::{LastStage, OverStage};
 use crate::stage::rows::RowStage;
+use crate::state_part::stage_and_part;
 
 /// The stages of a query of rows.
 #[derive(Debug, Clone)]
@@ -78,30 +82,54 @@ pub struct Derived {
 /// What a stage does with rows.
 #[derive(Debug, Clone)]
 pub enum OperatorPlan {
+    /// Joins two inputs by keys and a range of times.
+    Join(Box<JoinStage>),
+    /// Joins the first input with the latest version of its key in the second.
+    AsOf(Box<AsOfStage>),
     /// OVER windows.
     Over(Box<OverStage>),
     /// Deduplication that keeps the last row of each key.
     Last(Box<LastStage>),
+    /// An aggregate over count windows.
+    Count(Box<CountStage>),
 }
 
 impl OperatorPlan {
     /// Schemas of its state, one for each part.
     pub fn state(&self) -> Vec<SchemaRef> {
         match self {
+            OperatorPlan::Join(join) => join.state(),
+            OperatorPlan::AsOf(join) => join.state(),
             OperatorPlan::Over(stage) => stage.parts(),
             OperatorPlan::Last(stage) => vec![Arc::clone(&stage.kept)],
+            OperatorPlan::Count(stage) => stage.parts(),
         }
+    }
+
+    /// What it does, in one line, for people.
+    pub(crate) fn display(&self) -> String {
+        self.describe().lines().next().unwrap_or_default().to_string()
     }
 
     /// Everything that gives its stored state its meaning.
     fn describe(&self) -> String {
         match self {
+            OperatorPlan::Join(join) => join.describe(),
+            OperatorPlan::AsOf(join) => join.describe(),
             OperatorPlan::Over(stage) => format!(
                 "{}\nkeep {:?}\n{:?}\n{:?}\n",
                 stage.display,
                 stage.keep_ms,
                 stage.parts(),
                 stage.output
+            ),
+            OperatorPlan::Count(count) => format!(
+                "{}{:?} {:?} keep {:?}\n{:?}\n",
+                describe_aggregate(&count.stage),
+                count.shape,
+                count.incomplete,
+                count.keep_ms,
+                count.keys
             ),
             OperatorPlan::Last(stage) => {
                 format!("last of {}\nkeep {:?}\n{:?}\n", stage.display, stage.keep_ms, stage.kept)
@@ -110,20 +138,11 @@ impl OperatorPlan {
     }
 }
 
-/// Parts of one stage's state are numbered in the upper bits of the stage's number, so that the
-/// first part has the stage's own.
-const PART_BITS: u32 = 12;
-
-/// The number under which part `part` of stage `stage` is stored.
-pub fn part_number(stage: usize, part: usize) -> u16 {
-    (stage | part << PART_BITS) as u16
-}
-
 impl Graph {
     /// Schema of a stored part of the state; `None`: no stage has it.
     pub fn state_schema(&self, number: u16) -> Option<SchemaRef> {
-        let (stage, part) = (usize::from(number) & ((1 << PART_BITS) - 1), number >> PART_BITS);
-        self.nodes.get(stage)?.state().into_iter().nth(usize::from(part))
+        let (stage, part) = stage_and_part(number);
+        self.nodes.get(stage)?.state().into_iter().nth(part)
     }
 }
 
@@ -358,10 +377,4 @@ pub(crate) fn leaves(plan: &LogicalPlan, visit: &mut dyn FnMut(&ClosedWindows)) 
         Ok(TreeNodeRecursion::Continue)
     })?;
     Ok(())
-}
-
-/// Name of a column for messages: as it was called where it entered.
-pub(crate) fn named(plan: &LogicalPlan, column: &Column) -> String {
-    crate::lineage::origin(plan, column)
-        .map_or_else(|| column.name.clone(), |origin| leaf_name(origin).to_string())
 }

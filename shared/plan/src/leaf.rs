@@ -33,6 +33,7 @@ use tidemill_model::WindowShape;
 use tidemill_pipeline::Stream;
 
 use crate::schema::{event_time_column, stream_schema};
+use crate::stage::count::CountShape;
 
 /// Hidden column: the record's row in the decoded batch. Every plan node between a stream and its
 /// aggregate passes it on, so that combine finds event time, position and raw bytes again. Between
@@ -56,10 +57,14 @@ pub(crate) struct StreamScan {
     pub stream: String,
     /// The window function around it; `None` for a bare stream.
     pub shape: Option<WindowShape>,
+    /// The count windows around it; it has no shape then.
+    pub count: Option<CountShape>,
     /// Columns of `PARTITION BY` in the window function's table argument.
     pub partition_by: Vec<String>,
     /// The column that is the stream's event time.
     pub event_time: String,
+    /// The column that holds each event's own session gap, milliseconds.
+    pub gap: Option<String>,
     schema: SchemaRef,
 }
 
@@ -79,7 +84,20 @@ impl StreamScan {
         fields.push(Arc::new(Field::new(ROW, DataType::UInt32, false)));
         let schema = Arc::new(Schema::new(fields));
         let event_time = event_time_column(stream).to_string();
-        StreamScan { stream: stream.name.clone(), shape, partition_by, event_time, schema }
+        let stream = stream.name.clone();
+        StreamScan { stream, shape, count: None, partition_by, gap: None, event_time, schema }
+    }
+
+    /// A stream in count windows. Until rows are counted both ends of a window are the row's own
+    /// event time.
+    pub(crate) fn counted(
+        stream: &Stream,
+        count: CountShape,
+        partition_by: Vec<String>,
+    ) -> StreamScan {
+        let one = WindowShape::Tumble { size_ms: 1, offset_ms: 0 };
+        let scan = StreamScan::new(stream, Some(one), partition_by);
+        StreamScan { shape: None, count: Some(count), ..scan }
     }
 }
 

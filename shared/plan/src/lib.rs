@@ -26,12 +26,14 @@ mod leaf;
 mod lineage;
 mod query;
 mod result_key;
+mod revisions;
 mod rows;
 mod run;
 mod schema;
 mod split;
 mod sql;
 mod stage;
+mod state_part;
 mod tables;
 mod windowed;
 
@@ -40,17 +42,20 @@ pub use engine::Functions;
 pub use error::PlanErrors;
 pub use explain::explain;
 pub use functions::CheckpointTime;
-pub use graph::{
-    AggregateRows, Derived, Glue, Graph, Ingested, Node, NodeKind, OperatorPlan, part_number,
-};
+pub use graph::{AggregateRows, Derived, Glue, Graph, Ingested, Node, NodeKind, OperatorPlan};
 pub use leaf::{Feed, ORDER, ROW, Slot, WINDOW_END, WINDOW_START};
 pub use query::{LOG_CONTENT, PipelinePlan, QueryPlan, plan, plan_with, shows_content};
 pub use result_key::{Edge, ResultKey};
+pub use revisions::{Condition, OP, REVISION, Revisions, TIMING, Timing};
 pub use run::Runner;
 pub use schema::{ARRIVAL_TIME, arrow_type, stream_schema};
+pub use stage::as_of::{AsOfStage, TOUCHED};
+pub use stage::count::{CountShape, CountStage};
+pub use stage::join::{JOIN_STATE, JOINED, JoinStage, MATCHED, Residual};
 pub use stage::over::{LastStage, Method, OverCall, OverFunction, OverStage, Sight};
 pub use stage::rows::{LOG, RowStage};
 pub use stage::{
     EVENT_TIME, GROUPING_ID, GroupingSetOf, OutputColumn, POSITION, RAW, RECORDS, SLICE_END,
     SLICE_START, Stage,
 };
+pub use state_part::{part_number, stage_and_part};

@@ -11,7 +11,7 @@ use datafusion::logical_expr::LogicalPlan;
 use datafusion::sql::parser::Statement;
 use tidemill_model::limits::{PLAN_STACK_BYTES, STATE_BYTES_MAX};
 use tidemill_model::{Fingerprint, Keep, WindowShape};
-use tidemill_pipeline::{Late, Pipeline, PipelineError, Query, Stream};
+use tidemill_pipeline::{EmitMode, Late, Pipeline, PipelineError, Query, Stream};
 use xxhash_rust::xxh3::xxh3_128;
 
 use crate::engine::{self, Functions};
@@ -20,6 +20,7 @@ use crate::functions::CheckpointTime;
 use crate::graph::{Glue, Graph, Ingested, Node, NodeKind, describe_aggregate};
 use crate::lineage::any_node;
 use crate::result_key::{self, ResultKey};
+use crate::revisions::{self, Revisions};
 use crate::run::Runner;
 use crate::split::{self, Options, Split};
 use crate::sql;
@@ -61,6 +62,10 @@ pub struct QueryPlan {
     pub grace_ms: i64,
     /// What becomes of late rows.
     pub late: Late,
+    /// How long after it has closed a window takes rows, milliseconds.
+    pub allowed_lateness_ms: i64,
+    /// How its results change after they were first emitted; `None`: they do not.
+    pub revisions: Option<Revisions>,
     /// Its aggregates over streams, when it has nothing else below the upper plan.
     pub stages: Vec<Stage>,
     /// What it has below the upper plan otherwise.
@@ -71,7 +76,8 @@ pub struct QueryPlan {
     pub row_wise: bool,
     /// Output columns by which results are sorted first: the window's end and start.
     pub sort_first: Vec<usize>,
-    /// Schema of its results.
+    /// Schema of its results, with [`OP`](crate::OP), [`REVISION`](crate::REVISION) and
+    /// [`TIMING`](crate::TIMING) at the end when they can change.
     pub output: SchemaRef,
     key: ResultKey,
     upper_stages: Vec<usize>,
@@ -103,6 +109,11 @@ impl QueryPlan {
     /// A runner of what stands between two stages.
     pub fn glue(&self, glue: &Glue) -> Result<Runner> {
         Runner::new(&self.state, &glue.plan)
+    }
+
+    /// How long after its end a window takes rows, milliseconds. So long its state is kept.
+    pub fn takes_ms(&self) -> i64 {
+        self.grace_ms.saturating_add(self.allowed_lateness_ms)
     }
 
     /// What tells its result rows apart.
@@ -223,7 +234,9 @@ fn plan_statement(
     let statement = Statement::Statement(Box::new(statement));
     let plan = engine::now(state.statement_to_plan(statement))??;
     let plan = state.analyzer().execute_and_check(plan, state.config_options(), |_, _| {})?;
-    let options = Options { grace_ms: query.grace_ms, keep: query.keep };
+    let options =
+        Options { grace_ms: query.grace_ms, keep: query.keep, incomplete: query.incomplete };
+    let plan = split::joins::gathered(plan)?;
     let mut split = split::split(plan.clone(), options)?;
     if split.graph.is_some() {
         // Rows travel whole: with the columns that somebody reads, and no others.
@@ -244,7 +257,12 @@ fn plan_statement(
             *plan = state.optimize(plan)?;
         }
     }
-    let output = Arc::clone(upper.schema().inner());
+    let revisions =
+        revisions::of(query, &upper, shape.filter(|_| graph.is_none()), row_wise, &key, state)?;
+    let output = match &revisions {
+        Some(revisions) => revisions.output(),
+        None => Arc::clone(upper.schema().inner()),
+    };
     let upper = state.optimize(&upper)?;
     let planned = QueryPlan {
         name: query.name.clone(),
@@ -252,6 +270,8 @@ fn plan_statement(
         shape,
         grace_ms: query.grace_ms,
         late: query.late,
+        allowed_lateness_ms: query.allowed_lateness_ms,
+        revisions,
         stages,
         graph,
         upper,
@@ -318,6 +338,15 @@ fn fingerprint(
     }
     if query.keep != Keep::None {
         text += &format!("keep {:?}\n", query.keep);
+    }
+    if query.late == Late::Update {
+        text += &format!("allowed lateness {}\n", query.allowed_lateness_ms);
+    }
+    if query.emit != EmitMode::Final {
+        text += &format!("emit {:?}\n", query.emit);
+    }
+    if let Some(when) = &query.emit_when {
+        text += &format!("emit when {}\n", when.sql);
     }
     text += &format!("{}\n", upper.display_indent_schema());
     for (name, table) in static_tables {

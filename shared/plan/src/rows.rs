@@ -1,25 +1,31 @@
 //! The hidden column [`ROW`] on its way from a stream to the stage above it, and the nodes that it
 //! can pass.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion::common::{Column, DFSchema, JoinType, Result, internal_err};
 use datafusion::datasource::source_as_provider;
-use datafusion::logical_expr::{Expr, LogicalPlan, Projection, TableScan, Union, Volatility};
+use datafusion::logical_expr::{
+    Expr, LogicalPlan, Projection, TableScan, TableScanBuilder, Union, Volatility,
+};
 
 use crate::error::Refusal;
 use crate::functions::TIME_FUNCTIONS;
 use crate::leaf::{ROW, StreamScan, WINDOW_END, WINDOW_START};
 use crate::lineage::{any_node, leaf_name, origin, plain};
 use crate::split::is_closed;
+use crate::stage::count::CountShape;
 
 /// The stream that a leaf scans, with its windows.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Scanned {
     pub(crate) stream: String,
     pub(crate) shape: Option<tidemill_model::WindowShape>,
+    pub(crate) count: Option<CountShape>,
     pub(crate) partition_by: Vec<String>,
+    pub(crate) gap: Option<String>,
     pub(crate) event_time: String,
 }
 
@@ -31,7 +37,9 @@ pub(crate) fn stream_scan(plan: &LogicalPlan) -> Option<Scanned> {
     Some(Scanned {
         stream: scan.stream.clone(),
         shape: scan.shape,
+        count: scan.count,
         partition_by: scan.partition_by.clone(),
+        gap: scan.gap.clone(),
         event_time: scan.event_time.clone(),
     })
 }
@@ -76,6 +84,26 @@ pub(crate) fn scans(plan: &LogicalPlan) -> Result<Vec<Scanned>> {
         Ok(TreeNodeRecursion::Continue)
     })?;
     Ok(found)
+}
+
+/// The column of each stream that holds its events' own session gaps.
+pub(crate) fn gaps(scans: &[Scanned]) -> Result<BTreeMap<String, String>> {
+    let mut gaps = BTreeMap::new();
+    for Scanned { stream, gap, .. } in scans {
+        let Some(gap) = gap else { continue };
+        let other = gaps.insert(stream.clone(), gap.clone()).filter(|other| other != gap);
+        if let Some(other) = other {
+            return Err(Refusal::new(
+                "plan::window::gap",
+                format!(
+                    "stream `{stream}` has sessions by `{gap}` and by `{other}` under one aggregate"
+                ),
+            )
+            .help("use the same gap column in both places, or make them queries of their own")
+            .into_engine());
+        }
+    }
+    Ok(gaps)
 }
 
 /// The column [`ROW`] of a schema.
@@ -164,8 +192,11 @@ fn scan_with_row(scan: &TableScan) -> Result<LogicalPlan> {
     let mut scan = scan.clone();
     if let Some(columns) = scan.projection.take_if(|columns| !columns.contains(&row)) {
         let columns = columns.into_iter().chain([row]).collect();
-        let (name, source) = (scan.table_name, scan.source);
-        scan = TableScan::try_new(name, source, Some(columns), scan.filters, scan.fetch)?;
+        scan = TableScanBuilder::new(scan.table_name, scan.source)
+            .with_projection(Some(columns))
+            .with_filters(scan.filters)
+            .with_fetch(scan.fetch)
+            .build()?;
     }
     Ok(LogicalPlan::TableScan(scan))
 }
@@ -175,10 +206,13 @@ fn rebuild(plan: &LogicalPlan) -> Result<LogicalPlan> {
     plan.with_new_exprs(plan.expressions(), inputs)
 }
 
-/// Why a join of two streams without a bound in time is refused.
+/// Why a join within windows cannot feed another stage.
 pub(crate) fn refuse_streams_join() -> Refusal {
-    Refusal::new("plan::join::streams", "a join of two streams cannot run yet")
-        .help("aggregate both sides over the same windows and join the results ON window_start, window_end and the key; or join with a static table, [tables.NAME]")
+    Refusal::new(
+        "plan::join::streams",
+        "a join of two streams within windows stands below a join, an aggregate or OVER that mixes windows",
+    )
+    .help("keep the windows apart in what is above: add window_start, window_end to its ON, GROUP BY or PARTITION BY; or join by a range of times: b.ts BETWEEN a.ts - INTERVAL '5' MINUTE AND a.ts")
 }
 
 /// Why a node cannot stand between a stream and its aggregate, or above a bare stream.
@@ -273,7 +307,8 @@ pub(crate) fn refuse_volatile(name: &str, in_ingest: bool) -> Refusal {
 
 fn is_early_window(input: &LogicalPlan, column: &Column) -> bool {
     let Some(origin) = origin(input, column) else { return false };
-    let (name, shape) = (leaf_name(origin), stream_scan(origin.0).and_then(|scan| scan.shape));
-    let tumbles = matches!(shape, Some(tidemill_model::WindowShape::Tumble { .. }));
-    (name == WINDOW_START || name == WINDOW_END) && shape.is_some() && !tumbles
+    let Some(scan) = stream_scan(origin.0) else { return false };
+    let tumbles = matches!(scan.shape, Some(tidemill_model::WindowShape::Tumble { .. }));
+    let (name, windowed) = (leaf_name(origin), scan.shape.is_some() || scan.count.is_some());
+    (name == WINDOW_START || name == WINDOW_END) && windowed && !tumbles
 }

@@ -8,6 +8,8 @@
 //!    running it window by window gives what running it over everything would; but ORDER BY and
 //!    LIMIT, which mean "per closed window".
 
+pub(crate) mod joins;
+
 use std::sync::Arc;
 
 use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
@@ -17,6 +19,7 @@ use datafusion::logical_expr::{
     Volatility, Window,
 };
 use tidemill_model::{Keep, WindowShape};
+use tidemill_pipeline::Incomplete;
 
 use crate::assigned::{Assigned, assigned};
 use crate::error::Refusal;
@@ -25,6 +28,9 @@ use crate::graph::{self, AggregateRows, Derived, Glue, Graph, Node, NodeKind, Op
 use crate::leaf::{ClosedWindows, ROW};
 use crate::lineage::{any_node, any_part, leaf_name, origin, origin_of_index, plain};
 use crate::rows::{self, Scanned};
+use crate::stage::as_of::{AsOfStage, is_as_of};
+use crate::stage::count::{CountShape, CountStage};
+use crate::stage::join::{JoinStage, Joined};
 use crate::stage::over::{self, LastStage, OverStage};
 use crate::stage::rows::RowStage;
 use crate::stage::{OutputColumn, Stage, window_column};
@@ -140,6 +146,8 @@ pub(crate) struct Options {
     pub(crate) grace_ms: i64,
     /// How long what would grow for ever is kept.
     pub(crate) keep: Keep,
+    /// What becomes of count windows that never get all their rows.
+    pub(crate) incomplete: Incomplete,
 }
 
 struct Cut {
@@ -286,21 +294,32 @@ impl Cut {
         let (of_left, of_right) = (shape_above(&left)?, shape_above(&right)?);
         let node = LogicalPlan::Join(join);
         let node = rebuilt(node, vec![left, right])?;
-        if of_left.is_some() && of_right.is_some() {
-            shape_above(&node)?;
-        }
-        match (&node, of_left, of_right) {
-            (LogicalPlan::Join(join), Some(shape), Some(_)) if joins_windows(join, shape) => {
-                Ok(node)
+        let LogicalPlan::Join(join) = &node else {
+            return internal_err!("a join is none any more");
+        };
+        if let (Some(of_left), Some(_)) = (of_left, of_right)
+            && !is_as_of(join)
+        {
+            if of_right == Some(of_left) && joins_windows(join, of_left) {
+                return Ok(node);
             }
-            (_, Some(_), Some(_)) => Err(Refusal::new(
-                "plan::mixes_windows",
-                "a join of two windowed streams mixes windows",
-            )
-            .help("join ON both sides' window_start and window_end being equal")
-            .into_engine()),
-            _ => Err(rows::refuse_streams_join().into_engine()),
+            // Windows of different lengths never begin and end together.
+            let (start, end) = equal_edges(join);
+            if of_right != Some(of_left) && start && end || !JoinStage::is_bounded(join)? {
+                shape_above(&node)?;
+                return Err(Refusal::new(
+                    "plan::mixes_windows",
+                    "a join of two windowed streams mixes windows",
+                )
+                .help("join ON both sides' window_start and window_end being equal")
+                .into_engine());
+            }
         }
+        let Joined { stage, schema, times, ordered_by } = match is_as_of(join) {
+            true => AsOfStage::new(join, self.options.keep)?,
+            false => JoinStage::new(join)?,
+        };
+        Ok(self.derived(stage, schema, times, ordered_by))
     }
 
     /// Cuts off what ingest can run whole, as stages of single events.
@@ -309,10 +328,15 @@ impl Cut {
             return Ok(plan);
         }
         if rows::is_of_records(&plan) {
-            let (stage, leaf) = RowStage::new(&plan, self.nodes.len(), self.options.grace_ms)?;
-            let output = Arc::clone(&stage.closed);
-            self.nodes.push(Node { kind: NodeKind::Rows(stage), output });
-            return Ok(leaf);
+            if rows::scans(&plan)?.iter().any(|scan| scan.count.is_some()) {
+                return Err(Refusal::new(
+                    "plan::count::no_aggregate",
+                    "count windows without an aggregate cannot run: rows are counted per GROUP BY key",
+                )
+                .help("add GROUP BY …, window_start, window_end; or number rows with ROW_NUMBER() OVER (PARTITION BY … ORDER BY …)")
+                .into_engine());
+            }
+            return self.single_events(&plan);
         }
         let children = plan
             .inputs()
@@ -320,6 +344,14 @@ impl Cut {
             .map(|input| self.rows_of_records(input.clone()))
             .collect::<Result<Vec<_>>>()?;
         rebuilt(plan, children)
+    }
+
+    /// Adds a stage of single events.
+    fn single_events(&mut self, plan: &LogicalPlan) -> Result<LogicalPlan> {
+        let (stage, leaf) = RowStage::new(plan, self.nodes.len(), self.options.grace_ms)?;
+        let output = Arc::clone(&stage.closed);
+        self.nodes.push(Node { kind: NodeKind::Rows(stage), output });
+        Ok(leaf)
     }
 
     /// Adds a stage that other stages feed, and answers its leaf. `schema` is what it hands over,
@@ -337,6 +369,19 @@ impl Cut {
         self.nodes.push(Node { kind: NodeKind::Derived(derived), output: handed });
         let node = ClosedWindows { stage, schema, output, shape: None, times, ordered_by };
         LogicalPlan::Extension(Extension { node: Arc::new(node) })
+    }
+
+    /// An aggregate over count windows: rows are shipped, and counted in advance.
+    fn count(&mut self, aggregate: &Aggregate, shape: CountShape) -> Result<LogicalPlan> {
+        check_aggregate_expressions(aggregate)?;
+        let options = (self.options.keep, self.options.incomplete);
+        let (stage, plan) = CountStage::new(aggregate, shape, options)?;
+        let leaf = self.single_events(&plan)?;
+        let glue = Glue::new(&leaf, stage.input.fields().len() - 1)?;
+        let (times, ordered_by) = stage.times(glue.delay_ms);
+        let operator = OperatorPlan::Count(Box::new(stage));
+        let derived = Derived { inputs: vec![glue], operator };
+        Ok(self.derived(derived, Arc::clone(&aggregate.schema), times, ordered_by))
     }
 
     /// Cuts off an aggregate over windows of what another stage hands over.
@@ -387,6 +432,17 @@ impl Cut {
 
     fn aggregate(&mut self, aggregate: Aggregate) -> Result<LogicalPlan> {
         let scans = rows::scans(&aggregate.input)?;
+        if let Some(count) = scans.iter().find_map(|scan| scan.count) {
+            if scans.iter().any(|scan| scan.count != Some(count)) {
+                return Err(Refusal::new(
+                    "plan::several_windows",
+                    "the streams under one aggregate have different windows",
+                )
+                .help("use the same window function with the same sizes on each of them")
+                .into_engine());
+            }
+            return self.count(&aggregate, count);
+        }
         let known = self.aggregates.iter().find(|(it, of, _)| *it == aggregate && *of == scans);
         if let Some((_, _, leaf)) = known {
             return Ok(leaf.clone());
@@ -537,7 +593,11 @@ fn cut_stage(aggregate: &Aggregate) -> Result<Stage> {
     streams.dedup();
     let partition_by: Vec<String> =
         scans.iter().flat_map(|scan| scan.partition_by.iter().cloned()).collect();
-    let stage = Stage::new(aggregate, input, streams, shape)?;
+    let mut stage = Stage::new(aggregate, input, streams, shape)?;
+    stage.gaps = rows::gaps(&scans)?;
+    for (stream, column) in &stage.gaps {
+        stage.display += &format!(" gap={stream}.{column}");
+    }
     check_window_grouped(&stage)?;
     if matches!(shape, WindowShape::Session { .. }) && !partition_by.is_empty() {
         check_partition(aggregate, &partition_by)?;
@@ -801,7 +861,13 @@ fn keeps_windows(exprs: &[Expr], input: &LogicalPlan, shape: WindowShape) -> boo
     }
 }
 
-fn joins_windows(join: &datafusion::logical_expr::Join, shape: WindowShape) -> bool {
+fn joins_windows(join: &Join, shape: WindowShape) -> bool {
+    let (start, end) = equal_edges(join);
+    told_apart(start, end, shape)
+}
+
+/// Whether a join asks for equal starts and for equal ends of windows.
+fn equal_edges(join: &Join) -> (bool, bool) {
     let side = |plan: &LogicalPlan, expr: &Expr| match plain(expr) {
         Expr::Column(column) => closed_window_column(plan, column),
         _ => None,
@@ -821,7 +887,7 @@ fn joins_windows(join: &datafusion::logical_expr::Join, shape: WindowShape) -> b
             side(&join.left, left) == Some(wanted) && side(&join.right, right) == Some(wanted)
         })
     };
-    told_apart(equal(OutputColumn::WindowStart), equal(OutputColumn::WindowEnd), shape)
+    (equal(OutputColumn::WindowStart), equal(OutputColumn::WindowEnd))
 }
 
 fn keeps_table_rows(join: &datafusion::logical_expr::Join) -> bool {

@@ -9,11 +9,14 @@
 //! TABLE(SESSION(__partitioned(s, a, b),    DESCRIPTOR(ts), INTERVAL '1' HOUR))
 //! ```
 //!
+//! As-of joins are rewritten too (`as_of`).
+//!
 //! Not here: what the functions mean (`windowed`).
 
+mod as_of;
 mod depth;
 
-use datafusion::sql::sqlparser::ast::Statement;
+use datafusion::sql::sqlparser::ast::{Expr, Statement};
 use datafusion::sql::sqlparser::dialect::GenericDialect;
 use datafusion::sql::sqlparser::keywords::Keyword;
 use datafusion::sql::sqlparser::parser::Parser;
@@ -43,11 +46,14 @@ pub(crate) fn parse(sql: &str) -> Result<Statement, Refusal> {
     bounded(depth::measure(&tokens))?;
     let mut statements = Parser::new(&dialect)
         .with_recursion_limit(SQL_NESTING_MAX)
-        .with_tokens_with_locations(plain_arguments(tokens))
+        .with_tokens_with_locations(as_of::plain_joins(plain_arguments(tokens)))
         .parse_statements()
         .map_err(|error| syntax(error.to_string()))?;
     match (statements.pop(), statements.is_empty()) {
-        (Some(query @ Statement::Query(_)), true) => Ok(query),
+        (Some(mut query @ Statement::Query(_)), true) => {
+            as_of::plain_statement(&mut query)?;
+            Ok(query)
+        }
         (Some(other), true) => Err(Refusal::new(
             "plan::sql::not_a_query",
             format!("a query must be a SELECT, not {}", first_word(&other.to_string())),
@@ -60,6 +66,25 @@ pub(crate) fn parse(sql: &str) -> Result<Statement, Refusal> {
         .help("make each statement a [queries.NAME] of its own")),
         (None, _) => Err(Refusal::new("plan::sql::empty", "the SQL is empty")
             .help("write SELECT … FROM TUMBLE(stream, event_time, INTERVAL '1' MINUTE) …")),
+    }
+}
+
+/// Reads one condition over the columns of a row.
+pub(crate) fn parse_condition(sql: &str) -> Result<Expr, Refusal> {
+    let dialect = GenericDialect {};
+    let syntax = |message: String| Refusal::from_engine(plan_error(message), sql).syntax();
+    let tokens = Tokenizer::new(&dialect, sql)
+        .tokenize_with_location()
+        .map_err(|error| syntax(error.to_string()))?;
+    bounded(depth::measure(&tokens))?;
+    let mut parser = Parser::new(&dialect)
+        .with_recursion_limit(SQL_NESTING_MAX)
+        .with_tokens_with_locations(tokens);
+    let condition = parser.parse_expr().map_err(|error| syntax(error.to_string()))?;
+    let rest = parser.next_token();
+    match rest.token {
+        Token::EOF => Ok(condition),
+        _ => Err(syntax(format!("Expected: end of the condition, found: {rest}"))),
     }
 }
 

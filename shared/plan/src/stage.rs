@@ -17,9 +17,14 @@
 //!
 //! Not here: which part of a query becomes a stage (`split`), running it (`flow`).
 
+pub(crate) mod as_of;
+mod bounds;
+pub(crate) mod count;
+pub(crate) mod join;
 pub(crate) mod over;
 pub(crate) mod rows;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
@@ -63,6 +68,8 @@ pub struct Stage {
     pub streams: Vec<String>,
     /// Its windows.
     pub shape: WindowShape,
+    /// For sessions whose events have gaps of their own, the column of each stream that holds them.
+    pub gaps: BTreeMap<String, String>,
     /// What ingest runs: ends in the columns that the module describes.
     pub lower: LogicalPlan,
     /// Number of key columns.
@@ -157,6 +164,7 @@ impl Stage {
         Ok(Stage {
             streams,
             shape,
+            gaps: BTreeMap::new(),
             lower,
             keys: groups.keys.len(),
             grouping: groups.sets,
@@ -291,7 +299,10 @@ pub(crate) fn window_column(input: &LogicalPlan, expr: &Expr) -> Option<OutputCo
     if is_closed(origin.0).is_some() {
         return window_output(origin.0, origin.1);
     }
-    scan_rows::stream_scan(origin.0)?.shape?;
+    let scan = scan_rows::stream_scan(origin.0)?;
+    if scan.shape.is_none() && scan.count.is_none() {
+        return None;
+    }
     match leaf_name(origin) {
         WINDOW_START => Some(OutputColumn::WindowStart),
         WINDOW_END => Some(OutputColumn::WindowEnd),

@@ -1,7 +1,8 @@
 //! TUMBLE, HOP, CUMULATE and SESSION in FROM: which stream, which windows.
 //!
 //! Arguments by position, `TUMBLE(s, ts, size [, offset])`, `HOP(s, ts, slide, size [, offset])`,
-//! `CUMULATE(s, ts, step, size [, offset])`, `SESSION(s, ts, gap)`, or by Flink's names (`DATA =>`,
+//! `CUMULATE(s, ts, step, size [, offset])`, `SESSION(s, ts, gap)` with an interval or a column of
+//! milliseconds, `TUMBLE_ROWS(s, ts, rows)`, `HOP_ROWS(s, ts, step, rows)`, or by Flink's names (`DATA =>`,
 //! `TIMECOL =>`, `SIZE =>` …), with or without `TABLE(…)` around them.
 //!
 //! Not here: which windows an event falls in (`tidemill_model::WindowShape`).
@@ -9,6 +10,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use arrow::datatypes::DataType;
 use datafusion::common::{DFSchema, Result, ScalarValue, TableReference};
 use datafusion::datasource::provider_as_source;
 use datafusion::logical_expr::planner::{
@@ -19,8 +21,8 @@ use datafusion::sql::sqlparser::ast::{
     Expr as SqlExpr, FunctionArg, FunctionArgExpr, FunctionArgOperator, FunctionArguments, Ident,
     ObjectName, Spanned, TableFactor,
 };
-use tidemill_model::{WindowError, WindowShape};
-use tidemill_pipeline::Stream;
+use tidemill_model::{ColumnType, WindowError, WindowShape};
+use tidemill_pipeline::{Column, Stream};
 
 use crate::assigned::windows_over;
 use crate::error::{Refusal, span_range};
@@ -28,6 +30,7 @@ use crate::leaf::StreamScan;
 use crate::rows::reads_stream;
 use crate::schema::event_time_column;
 use crate::sql::PARTITIONED;
+use crate::stage::count::CountShape;
 
 /// Plans window functions over the pipeline's streams, for one query.
 #[derive(Debug)]
@@ -90,6 +93,8 @@ enum Kind {
     Hop,
     Cumulate,
     Session,
+    TumbleRows,
+    HopRows,
 }
 
 impl Kind {
@@ -99,6 +104,8 @@ impl Kind {
             "HOP" => Some(Kind::Hop),
             "CUMULATE" => Some(Kind::Cumulate),
             "SESSION" => Some(Kind::Session),
+            "TUMBLE_ROWS" => Some(Kind::TumbleRows),
+            "HOP_ROWS" => Some(Kind::HopRows),
             _ => None,
         }
     }
@@ -110,6 +117,8 @@ impl Kind {
             Kind::Hop => (&["DATA", "TIMECOL", "SLIDE", "SIZE", "OFFSET"], 4),
             Kind::Cumulate => (&["DATA", "TIMECOL", "STEP", "SIZE", "OFFSET"], 4),
             Kind::Session => (&["DATA", "TIMECOL", "GAP"], 3),
+            Kind::TumbleRows => (&["DATA", "TIMECOL", "SIZE"], 3),
+            Kind::HopRows => (&["DATA", "TIMECOL", "STEP", "SIZE"], 4),
         }
     }
 
@@ -119,6 +128,8 @@ impl Kind {
             Kind::Hop => "HOP(stream, event_time, slide, size [, offset])",
             Kind::Cumulate => "CUMULATE(stream, event_time, step, size [, offset])",
             Kind::Session => "SESSION(stream, event_time, gap)",
+            Kind::TumbleRows => "TUMBLE_ROWS(stream, event_time, rows)",
+            Kind::HopRows => "HOP_ROWS(stream, event_time, step, rows)",
         }
     }
 }
@@ -172,6 +183,34 @@ impl WindowFunctions {
             return Err(usage().into_engine());
         }
         let (table, partition_by) = self.data(kind, &bound["DATA"], context)?;
+        if matches!(kind, Kind::TumbleRows | Kind::HopRows) {
+            let size = self.count(&bound["SIZE"], context)?;
+            let step = match bound.get("STEP") {
+                Some(step) => self.count(step, context)?,
+                None => size,
+            };
+            let shape = CountShape::new(step, size)?;
+            let Data::Stream(stream) = table else {
+                return Err(Refusal::new(
+                    "plan::count::rows_of_results",
+                    "count windows over another query's results cannot run",
+                )
+                .help("count the rows of the stream itself, or write OVER (… ROWS BETWEEN 9 PRECEDING AND CURRENT ROW)")
+                .at(self.place(&bound["DATA"]))
+                .into_engine());
+            };
+            self.check_time(stream, &bound["TIMECOL"], context)?;
+            let table = TableReference::bare(stream.name.clone());
+            let scan = StreamScan::counted(stream, shape, partition_by);
+            return LogicalPlanBuilder::scan(table, provider_as_source(Arc::new(scan)), None)?
+                .build();
+        }
+        let gap = match bound.get("GAP").map(|gap| (gap, last_name(gap))) {
+            Some((gap, Some(name))) => {
+                Some(self.gap_column(&table, gap, &context.normalize_ident(name))?)
+            }
+            _ => None,
+        };
         let mut ms = |name: &str| match bound.get(name) {
             Some(value) => self.milliseconds(value, context),
             None => Ok(0),
@@ -180,14 +219,16 @@ impl WindowFunctions {
             Kind::Tumble => WindowShape::tumble(ms("SIZE")?, ms("OFFSET")?),
             Kind::Hop => WindowShape::hop(ms("SLIDE")?, ms("SIZE")?, ms("OFFSET")?),
             Kind::Cumulate => WindowShape::cumulate(ms("STEP")?, ms("SIZE")?, ms("OFFSET")?),
-            Kind::Session => WindowShape::session(ms("GAP")?),
+            Kind::Session if gap.is_some() => Ok(WindowShape::session_of_own_gaps()),
+            Kind::Session | Kind::TumbleRows | Kind::HopRows => WindowShape::session(ms("GAP")?),
         };
         let shape = shape.map_err(|error| self.uneven(&error, &bound).into_engine())?;
         match table {
             Data::Stream(stream) => {
                 self.check_time(stream, &bound["TIMECOL"], context)?;
                 let table = TableReference::bare(stream.name.clone());
-                let scan = StreamScan::new(stream, Some(shape), partition_by);
+                let mut scan = StreamScan::new(stream, Some(shape), partition_by);
+                scan.gap = gap;
                 let source = provider_as_source(Arc::new(scan));
                 LogicalPlanBuilder::scan(table, source, None)?.build()
             }
@@ -197,6 +238,37 @@ impl WindowFunctions {
                 windows_over(plan, shape, time, name)
             }
         }
+    }
+
+    /// The stream's column that holds each event's own gap.
+    fn gap_column(&self, table: &Data<'_>, value: &SqlExpr, name: &str) -> Result<String> {
+        let Data::Stream(stream) = table else {
+            return Err(Refusal::new(
+                "plan::session::rows",
+                "sessions over another query's results cannot run yet",
+            )
+            .help("make the sessions over the stream itself")
+            .at(self.place(value))
+            .into_engine());
+        };
+        let is_named = |column: &&Column| column.name.eq_ignore_ascii_case(name);
+        let is_whole =
+            |column: &&Column| matches!(column.data_type, ColumnType::Int32 | ColumnType::Int64);
+        let column = stream.columns.iter().find(is_named);
+        if let Some(column) = column.filter(is_whole) {
+            return Ok(column.name.clone());
+        }
+        let message = match column {
+            Some(_) => format!("the session gap {value} is no column of whole numbers"),
+            None => format!("stream `{}` has no column {value}", stream.name),
+        };
+        Err(Refusal::new("plan::window::gap", message)
+            .help(
+                "write an interval, such as INTERVAL '30' MINUTE, or a column of type `int` or \
+                 `bigint` that holds each event's gap in milliseconds",
+            )
+            .at(self.place(value))
+            .into_engine())
     }
 
     fn uneven(&self, error: &WindowError, bound: &BTreeMap<&str, SqlExpr>) -> Refusal {
@@ -303,6 +375,24 @@ impl WindowFunctions {
         ))
         .at(self.place(&column))
         .into_engine())
+    }
+
+    /// A number of rows.
+    fn count(&self, value: &SqlExpr, context: &mut dyn RelationPlannerContext) -> Result<u64> {
+        let rows = match context.sql_to_expr(value.clone(), &DFSchema::empty())? {
+            Expr::Literal(rows, _) => rows.cast_to(&DataType::UInt64).ok(),
+            _ => None,
+        };
+        match rows {
+            Some(ScalarValue::UInt64(Some(rows))) if rows > 0 => Ok(rows),
+            _ => Err(Refusal::new(
+                "plan::count::rows",
+                format!("{value} is not a number of rows"),
+            )
+            .help("write a whole number of at least 1, as in TUMBLE_ROWS(stream, event_time, 100)")
+            .at(self.place(value))
+            .into_engine()),
+        }
     }
 
     fn milliseconds(

@@ -28,6 +28,7 @@ pub mod pipeline;
 pub mod random;
 pub mod rows;
 pub mod script;
+pub mod stages;
 pub mod stored;
 pub mod trial;
 pub mod windows;

@@ -24,18 +24,20 @@ pub struct Over {
     oracle: Option<&'static str>,
     /// How its floats are compared with a batch's.
     pub tolerance: Tolerance,
+    /// Whether incomplete count windows are results.
+    emits: bool,
 }
 
 const fn exact(name: &'static str, sql: &'static str) -> Over {
-    Over { name, sql, oracle: None, tolerance: Tolerance::Exact }
+    Over { name, sql, oracle: None, tolerance: Tolerance::Exact, emits: false }
 }
 
 const fn floats(name: &'static str, sql: &'static str) -> Over {
-    Over { name, sql, oracle: None, tolerance: Tolerance::Floats }
+    Over { name, sql, oracle: None, tolerance: Tolerance::Floats, emits: false }
 }
 
 /// All queries.
-pub const ALL: [Over; 18] = [
+pub const ALL: [Over; 23] = [
     exact(
         "range",
         "SELECT id, COUNT(*) OVER w AS n, COUNT(i) OVER w AS c, SUM(i) OVER w AS s,
@@ -164,6 +166,74 @@ pub const ALL: [Over; 18] = [
                  RANGE BETWEEN INTERVAL '10 milliseconds' PRECEDING AND INTERVAL '4 milliseconds' FOLLOWING) AS s
                FROM {events} WHERE g IS NOT NULL)",
     ),
+    Over {
+        oracle: Some(
+            "SELECT k, MIN(ts) AS window_start, MAX(ts) AS window_end, COUNT(*) AS n, SUM(i) AS s,
+                    MAX(s) FILTER (WHERE b) AS greatest, ARRAY_AGG(id ORDER BY ts, __log, __offset) AS ids
+             FROM (SELECT *, (CAST(ROW_NUMBER() OVER (PARTITION BY k{run} ORDER BY {order}) AS BIGINT) - 1) / 3 AS w FROM {events})
+             GROUP BY k{run}, w HAVING COUNT(*) = 3",
+        ),
+        ..exact(
+            "tumble_rows",
+            "SELECT k, window_start, window_end, COUNT(*) AS n, SUM(i) AS s,
+                    MAX(s) FILTER (WHERE b) AS greatest, ARRAY_AGG(id) AS ids
+             FROM TUMBLE_ROWS(events, ts, 3) GROUP BY k, window_start, window_end",
+        )
+    },
+    Over {
+        oracle: Some(
+            "SELECT MAX(ts) AS window_end, COUNT(*) AS n, MIN(i) AS s
+             FROM (SELECT *, (CAST(ROW_NUMBER() OVER (ORDER BY {order}) AS BIGINT) - 1) / 4 AS w FROM {events} WHERE i IS NOT NULL)
+             GROUP BY w HAVING COUNT(*) = 4 AND MIN(i) > 0",
+        ),
+        ..exact(
+            "tumble_rows_of_all",
+            "SELECT window_end, COUNT(*) AS n, MIN(i) AS s FROM TUMBLE_ROWS(events, ts, 4)
+             WHERE i IS NOT NULL GROUP BY window_end HAVING MIN(i) > 0",
+        )
+    },
+    Over {
+        emits: true,
+        oracle: Some(
+            "SELECT k, MIN(ts) AS window_start, MAX(ts) AS window_end, COUNT(*) AS n, SUM(i) AS s
+             FROM (SELECT *, (CAST(ROW_NUMBER() OVER (PARTITION BY k{run} ORDER BY {order}) AS BIGINT) - 1) / 3 AS w FROM {events})
+             GROUP BY k{run}, w",
+        ),
+        ..exact(
+            "tumble_rows_incomplete",
+            "SELECT k, window_start, window_end, COUNT(*) AS n, SUM(i) AS s
+             FROM TUMBLE_ROWS(events, ts, 3) GROUP BY k, window_start, window_end",
+        )
+    },
+    Over {
+        oracle: Some(
+            "SELECT k, MIN(ts) AS window_start, MAX(ts) AS window_end, COUNT(*) AS n, SUM(i) AS s,
+                    FIRST_VALUE(id ORDER BY ts, __log, __offset) AS f
+             FROM (SELECT *, r / 2 - ago AS w FROM
+                     (SELECT *, CAST(ROW_NUMBER() OVER (PARTITION BY k{run} ORDER BY {order}) AS BIGINT) - 1 AS r FROM {events})
+                     CROSS JOIN (VALUES (0), (1), (2)) AS v(ago))
+             WHERE w >= 0 AND r - w * 2 < 5
+             GROUP BY k{run}, w HAVING COUNT(*) = 5",
+        ),
+        ..exact(
+            "hop_rows",
+            "SELECT k, window_start, window_end, COUNT(*) AS n, SUM(i) AS s, FIRST_VALUE(id) AS f
+             FROM HOP_ROWS(events, ts, 2, 5) GROUP BY k, window_start, window_end",
+        )
+    },
+    Over {
+        emits: true,
+        oracle: Some(
+            "SELECT k, MIN(ts) AS window_start, COUNT(*) AS n, MAX(i) AS s
+             FROM (SELECT *, CAST(ROW_NUMBER() OVER (PARTITION BY k{run} ORDER BY {order}) AS BIGINT) - 1 AS r FROM {events})
+             WHERE r % 5 < 2 GROUP BY k{run}, r / 5",
+        ),
+        ..exact(
+            "hop_rows_apart",
+            "SELECT k, window_start, COUNT(*) AS n, MAX(i) AS s
+             FROM HOP_ROWS(events, ts, 5, 2) GROUP BY k, window_start",
+        )
+    },
 ];
 
 impl Over {
@@ -209,7 +279,11 @@ pub fn flow(queries: &[Over]) -> Flow {
     let mut text = text(&[]);
     for query in queries {
         let sql = query.sql();
-        text += &format!("\n[queries.{}]\nkeep = \"{KEEP}ms\"\nsql = '''\n{sql}'''\n", query.name);
+        let incomplete = if query.emits { "emit" } else { "drop" };
+        text += &format!(
+            "\n[queries.{}]\nkeep = \"{KEEP}ms\"\nincomplete = \"{incomplete}\"\nsql = '''\n{sql}'''\n",
+            query.name
+        );
     }
     let pipeline = checked(&text);
     let plan = tidemill_plan::plan(&pipeline)

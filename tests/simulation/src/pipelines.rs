@@ -53,6 +53,8 @@ struct QueryText {
     sql: String,
     grace: i64,
     letters: bool,
+    /// Settings beside these, lines of the file; may say what becomes of late rows.
+    more: String,
 }
 
 impl Planned {
@@ -84,11 +86,14 @@ fn text(queries: &[QueryText]) -> String {
             MAX_FUTURE_MS / 1000
         );
     }
-    for QueryText { name, sql, grace, letters, .. } in queries {
-        let late = if *letters { "dead_letter" } else { "drop" };
-        text += &format!(
-            "[queries.{name}]\nsql = '''\n{sql}'''\ngrace = '{grace}ms'\nlate = '{late}'\n"
-        );
+    for QueryText { name, sql, grace, letters, more, .. } in queries {
+        let late = match (more.contains("late ="), letters) {
+            (true, _) => "",
+            (false, true) => "late = 'dead_letter'\n",
+            (false, false) => "late = 'drop'\n",
+        };
+        text +=
+            &format!("[queries.{name}]\nsql = '''\n{sql}'''\ngrace = '{grace}ms'\n{late}{more}");
     }
     text
 }

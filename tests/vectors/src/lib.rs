@@ -83,6 +83,8 @@ pub struct WindowDef {
     pub step_ms: Option<i64>,
     /// Longest silence inside a session.
     pub gap_ms: Option<i64>,
+    /// Gaps of the events' own, in words: [`WindowDef::gap_of`] knows them.
+    pub gap: Option<String>,
     /// Shift of the grid.
     pub offset_ms: Option<i64>,
     /// A point of the grid: the same as an offset.
@@ -141,6 +143,22 @@ pub struct WindowDef {
     pub backward_ms: Option<i64>,
     /// The same as `after_ms`.
     pub forward_ms: Option<i64>,
+}
+
+impl WindowDef {
+    /// The session gap that a record brings, milliseconds; `None`: the window's.
+    ///
+    /// # Panics
+    /// When the vector's words are unknown.
+    pub fn gap_of(&self, record: &Record) -> Option<i64> {
+        let words = self.gap.as_deref()?;
+        assert_eq!(words, "key1: 3000; key2: 1000 when value is 10, else 2000");
+        Some(match (record.key.as_str(), record.value.as_i64()) {
+            ("key1", _) => 3000,
+            (_, Some(10)) => 1000,
+            _ => 2000,
+        })
+    }
 }
 
 /// Something that happens.

@@ -7,15 +7,17 @@
 //! | dead letters | `dead_letters/{stream}/{shard}`, `dead_letters/{query}` | `{epoch}/{n}`, fixed width |
 //!
 //! Times are as in JSON lines, so that text order is time order. Attributes: `result_id` and one per
-//! column that is not null ([`attribute`]); for dead letters `reason` and `letter`, its JSON.
+//! column that is not null ([`attribute`]); for results that can change `result_epoch`; for dead letters
+//! `reason` and `letter`, its JSON.
 //!
 //! # Invariants
 //! 1. A replay writes the same items under the same keys.
-//! 2. No write needs a condition: a window's final results are computed once, so whoever writes a
-//!    key, however late, writes the value that it has. (Results with revisions will need one.)
+//! 2. Results that cannot change need no condition: a window's are computed once, so whoever writes
+//!    a key, however late, writes the value that it has. Those that can are [`guarded`].
 //! 3. No two items of one request have one key, which DynamoDB refuses: the last one is kept.
 
 mod attribute;
+mod guarded;
 
 use std::collections::BTreeMap;
 
@@ -29,6 +31,7 @@ use tidemill_model::Epoch;
 use tidemill_model::limits::ITEM_BYTES_MAX;
 
 use self::attribute::{attribute, bytes_of};
+use self::guarded::Guarded;
 use super::failure::{Place, checked};
 use super::rows::{KeyReader, Queries, Query};
 use crate::batches::{Bounds, Entry, Refused, Transport, send_all};
@@ -36,10 +39,12 @@ use crate::store::table;
 use crate::{Aws, Fault};
 
 /// Names that an item has beside the query's columns.
-pub(super) const RESERVED: [&str; 3] = [PK, SK, RESULT_ID];
+pub(super) const RESERVED: [&str; 4] = [PK, SK, RESULT_ID, RESULT_EPOCH];
 const PK: &str = "pk";
 const SK: &str = "sk";
 const RESULT_ID: &str = "result_id";
+/// The epoch of a row that later ones may replace.
+const RESULT_EPOCH: &str = "result_epoch";
 /// Longest partition key, bytes. (Sort keys, 1024 bytes, are times or ids, far shorter.)
 const PK_BYTES_MAX: usize = 2048;
 /// A request takes 25 items and 16 MiB; less is answered sooner.
@@ -60,6 +65,8 @@ pub(super) struct Item {
     pk: String,
     sk: String,
     request: WriteRequest,
+    /// For rows that later epochs may replace: theirs, the newest that may be there.
+    newest: Option<Epoch>,
 }
 
 impl DynamoSink {
@@ -104,6 +111,9 @@ impl DynamoSink {
             let id = result_id(&query.name, epoch, row);
             let (pk, sk) = table_key(query, &keys, row, epoch, &id);
             let mut item = Draft::new(pk, sk, id);
+            if query.can_change {
+                item.guard(epoch);
+            }
             for (field, column) in schema.fields().iter().zip(results.batch.columns()) {
                 if column.is_valid(row) {
                     item.add(field.name(), attribute(column.as_ref(), row));
@@ -145,15 +155,22 @@ struct Draft {
     sk: String,
     put: aws_sdk_dynamodb::types::builders::PutRequestBuilder,
     bytes: usize,
+    newest: Option<Epoch>,
 }
 
 impl Draft {
     fn new(pk: String, sk: String, id: String) -> Draft {
-        let mut draft = Draft { pk, sk, put: PutRequest::builder(), bytes: 0 };
+        let mut draft = Draft { pk, sk, put: PutRequest::builder(), bytes: 0, newest: None };
         draft.add(PK, AttributeValue::S(draft.pk.clone()));
         draft.add(SK, AttributeValue::S(draft.sk.clone()));
         draft.add(RESULT_ID, AttributeValue::S(id));
         draft
+    }
+
+    /// Lets nothing newer than `epoch` be overwritten.
+    fn guard(&mut self, epoch: Epoch) {
+        self.newest = Some(epoch);
+        self.add(RESULT_EPOCH, AttributeValue::N(epoch.0.to_string()));
     }
 
     fn add(&mut self, name: &str, value: AttributeValue) {
@@ -171,11 +188,11 @@ impl Draft {
     }
 
     fn finish(self) -> Result<Entry<Item>, BuildError> {
-        let Draft { pk, sk, put, bytes } = self;
+        let Draft { pk, sk, put, bytes, newest } = self;
         let request = WriteRequest::builder().put_request(put.build()?).build();
         // The length says where one ends and the other begins.
         let key = format!("{}:{pk}{sk}", pk.len());
-        Ok(Entry { key, bytes, item: Item { pk, sk, request } })
+        Ok(Entry { key, bytes, item: Item { pk, sk, request, newest } })
     }
 }
 
@@ -213,7 +230,10 @@ impl Sink for DynamoSink {
         for dead in emission.letters() {
             items.push(letter(&dead).map_err(|error| self.place.down(error))?);
         }
-        send_all(self, BOUNDS, &deduplicated(items)).await?;
+        let (guarded, plain): (Vec<_>, Vec<_>) =
+            deduplicated(items).into_iter().partition(|entry| entry.item.newest.is_some());
+        send_all(&Guarded::new(self), guarded::BOUNDS, &guarded).await?;
+        send_all(self, BOUNDS, &plain).await?;
         Ok(Taken { state: Vec::new(), rejected })
     }
 }

@@ -133,7 +133,7 @@ mod tests {
 
     fn queries(columns: Option<Vec<usize>>, batch: &RecordBatch) -> Queries {
         let key = ResultKey { columns, start: None, end: None };
-        let query = Query { name: "q".to_string(), key, schema: batch.schema() };
+        let query = Query { name: "q".to_string(), key, schema: batch.schema(), can_change: false };
         BTreeMap::from([("q".to_string(), query)])
     }
 

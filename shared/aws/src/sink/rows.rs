@@ -22,12 +22,14 @@ pub(super) struct Query {
     pub(super) key: ResultKey,
     /// Schema of its rows.
     pub(super) schema: SchemaRef,
+    /// Whether a row can replace or withdraw one of an earlier epoch.
+    pub(super) can_change: bool,
 }
 
 impl From<&QueryPlan> for Query {
     fn from(plan: &QueryPlan) -> Query {
         let (name, key) = (plan.name.clone(), plan.result_key().clone());
-        Query { name, key, schema: plan.output.clone() }
+        Query { name, key, schema: plan.output.clone(), can_change: plan.revisions.is_some() }
     }
 }
 
@@ -140,7 +142,7 @@ mod tests {
         ])
         .unwrap();
         let key = ResultKey { columns: Some(vec![1, 0]), start: None, end: None };
-        let query = Query { name: "q".to_string(), key, schema: batch.schema() };
+        let query = Query { name: "q".to_string(), key, schema: batch.schema(), can_change: false };
         let reader = KeyReader::new(&query, &batch);
         let keys: Vec<String> = (0..6).filter_map(|row| reader.key(row)).collect();
         let expected = ["q/-7/a", "q/%NULL/a%2Fb", "q/0/%25NULL", "q/1/%NULL", "q/2/", "q/3/\"\n"];
@@ -155,7 +157,7 @@ mod tests {
         let batch = RecordBatch::try_from_iter_with_nullable([("at", at, true)]).unwrap();
         let edge = |plus_ms| Some(Edge { column: 0, plus_ms });
         let key = ResultKey { columns: Some(vec![]), start: edge(-60_000), end: edge(0) };
-        let query = Query { name: "q".to_string(), key, schema: batch.schema() };
+        let query = Query { name: "q".to_string(), key, schema: batch.schema(), can_change: false };
         let reader = KeyReader::new(&query, &batch);
         assert_eq!(reader.key(0).unwrap(), "q");
         assert_eq!((reader.start(0), reader.end(0)), (Some(EventMs(0)), Some(EventMs(60_000))));

@@ -33,7 +33,8 @@ pub(super) fn emission(epoch: u64, keys: &[&str]) -> Emission {
 pub(super) fn queries(columns: Option<Vec<usize>>) -> Queries {
     let edge = |column| Some(Edge { column, plus_ms: 0 });
     let key = ResultKey { columns, start: edge(1), end: edge(2) };
-    let query = Query { name: "q".to_string(), key, schema: batch(&[]).schema() };
+    let schema = batch(&[]).schema();
+    let query = Query { name: "q".to_string(), key, schema, can_change: false };
     BTreeMap::from([("q".to_string(), query)])
 }
 

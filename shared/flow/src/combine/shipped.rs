@@ -25,7 +25,10 @@ pub(super) fn rows(
     let times: Vec<i64> = numbers.iter().map(|row| decoded.event_times[*row as usize].0).collect();
     let (positions, raw) = sources(decoded, numbers, |_| true, keep_raw)?;
     let (starts, ends): (Vec<i64>, Vec<i64>) = match stage.shape {
-        WindowShape::Session { .. } => (times.clone(), times.clone()),
+        WindowShape::Session { gap_ms } => {
+            let reaches = placed.slices.iter().map(|slice| slice.end.minus(gap_ms).0);
+            (times.clone(), reaches.collect())
+        }
         _ => placed.slices.iter().map(|slice| (slice.start.0, slice.end.0)).unzip(),
     };
     let event_times: ArrayRef = Arc::new(Int64Array::from(times));

@@ -21,9 +21,10 @@ pub(super) struct Placed {
 impl Placed {
     pub(super) fn new(
         shape: &WindowShape,
-        grace_ms: i64,
+        takes_ms: i64,
         decoded: &Decoded,
         rows: &UInt32Array,
+        reaches: &[i64],
         seen: Option<EventMs>,
     ) -> Placed {
         let mut placed = Placed {
@@ -39,8 +40,12 @@ impl Placed {
             let time = decoded.event_times[*row as usize];
             let known = last.filter(|(it, _)| !session && it.start <= time && time < it.end);
             let found = known.or_else(|| {
-                let slice = shape.slice_of(time)?;
-                let closes = shape.first_end(slice).plus(grace_ms);
+                let slice = match reaches.get(index) {
+                    // A session's slice is what the event alone would make of it.
+                    Some(reach) => Slice { start: time, end: shape.slice_of(EventMs(*reach))?.end },
+                    None => shape.slice_of(time)?,
+                };
+                let closes = shape.first_end(slice).plus(takes_ms);
                 Some((slice, seen.is_some_and(|seen| closes <= seen)))
             });
             let Some((slice, behind)) = found else { continue };
@@ -65,13 +70,19 @@ pub(super) struct Fragments {
     pub(super) group: Vec<u32>,
     /// For each fragment its first event time.
     pub(super) first: Vec<i64>,
-    /// For each fragment its last event time.
+    /// For each fragment its furthest reach: with one gap for all, its last event time.
     pub(super) last: Vec<i64>,
 }
 
 /// Cuts the rows of each of `groups` keys into fragments. An event exactly `gap_ms` after the
-/// last one joins.
-pub(super) fn fragments(numbers: &[usize], times: &[i64], groups: usize, gap_ms: i64) -> Fragments {
+/// furthest reach of those before joins.
+pub(super) fn fragments(
+    numbers: &[usize],
+    times: &[i64],
+    reaches: &[i64],
+    groups: usize,
+    gap_ms: i64,
+) -> Fragments {
     let order = by_group_and_time(numbers, times, groups);
     let mut cut = Fragments {
         of_row: vec![0; numbers.len()],
@@ -81,6 +92,7 @@ pub(super) fn fragments(numbers: &[usize], times: &[i64], groups: usize, gap_ms:
     };
     for row in order {
         let (group, time) = (numbers[row as usize] as u32, times[row as usize]);
+        let reach = reaches[row as usize];
         let joins = match (cut.group.last(), cut.last.last()) {
             (Some(last_group), Some(last)) => {
                 *last_group == group && time.saturating_sub(*last) <= gap_ms
@@ -89,12 +101,12 @@ pub(super) fn fragments(numbers: &[usize], times: &[i64], groups: usize, gap_ms:
         };
         if joins {
             if let Some(last) = cut.last.last_mut() {
-                *last = time;
+                *last = (*last).max(reach);
             }
         } else {
             cut.group.push(group);
             cut.first.push(time);
-            cut.last.push(time);
+            cut.last.push(reach);
         }
         cut.of_row[row as usize] = cut.group.len() - 1;
     }

@@ -27,6 +27,9 @@ use tidemill_plan::{
     QueryPlan, ROW, RowStage, Runner, Stage, part_number,
 };
 
+use super::as_of::AsOfJoin;
+use super::count::Count;
+use super::join::IntervalJoin;
 use super::late::{Ledger, RowLedger, Source};
 use super::operator::{Operator, Rows};
 use super::ordered::{Ordered, times};
@@ -213,7 +216,7 @@ impl OpenGraph {
                     closing.extend(slices.closing(plan, stage, before, watermark));
                 }
                 (NodeKind::Aggregate(stage), OpenNode::Sessions(sessions)) => {
-                    closing.extend(sessions.closing(plan, stage, watermark));
+                    closing.extend(sessions.closing(plan, stage, before, watermark));
                 }
                 (NodeKind::Rows(stage), OpenNode::Rows(kept)) => {
                     let final_at = |time: EventMs| match stage.shape {
@@ -245,10 +248,10 @@ impl OpenGraph {
     pub(super) fn last_close(&self, plan: &QueryPlan) -> Option<EventMs> {
         let of = |(node, open): (&Node, &OpenNode)| match (&node.kind, open) {
             (NodeKind::Aggregate(stage), OpenNode::Slices(slices)) => {
-                slices.last_end(stage).map(|end| end.plus(plan.grace_ms))
+                slices.last_end(plan, stage, None).map(|end| end.plus(plan.grace_ms))
             }
             (NodeKind::Aggregate(stage), OpenNode::Sessions(sessions)) => {
-                sessions.last_close(plan, stage)
+                sessions.last_close(plan, stage, None)
             }
             (NodeKind::Rows(stage), OpenNode::Rows(kept)) => {
                 let newest = kept.newest()?;
@@ -263,7 +266,7 @@ impl OpenGraph {
                 OpenNode::RowsWindows { input, windows },
             ) => {
                 let waits = input.waiting.as_ref().and_then(Ordered::newest);
-                let ends = windows.last_close(stage);
+                let ends = windows.last_close(plan, stage);
                 waits.map(|newest| newest.plus(1)).max(ends).map(|at| at.plus(glue.delay_ms))
             }
             (NodeKind::Derived(derived), OpenNode::Derived { inputs, operator }) => {
@@ -352,7 +355,9 @@ impl OpenGraph {
                 (NodeKind::Aggregate(stage), OpenNode::Slices(slices)) => {
                     slices.restore(stage, &next()?)?;
                 }
-                (NodeKind::Aggregate(_), OpenNode::Sessions(sessions)) => sessions.restore(next()?),
+                (NodeKind::Aggregate(_), OpenNode::Sessions(sessions)) => {
+                    sessions.restore(plan, next()?)
+                }
                 (NodeKind::Rows(_), OpenNode::Rows(kept)) => kept.restore(next()?),
                 (
                     NodeKind::AggregateRows(AggregateRows { stage, .. }),
@@ -390,7 +395,7 @@ impl OpenGraph {
                     starts.extend(oldest);
                 }
                 (NodeKind::Aggregate(stage), OpenNode::Sessions(sessions)) => {
-                    let (open, oldest, of_node, _) = sessions.measure(stage);
+                    let (open, oldest, of_node, _) = sessions.measure(plan, stage, closed);
                     windows = windows.max(open);
                     groups += of_node;
                     starts.extend(oldest);
@@ -589,8 +594,11 @@ fn open(plan: &QueryPlan, node: &Node) -> Result<OpenNode> {
 /// An operator without state.
 fn start(operator: &OperatorPlan) -> Result<Box<dyn Operator>> {
     Ok(match operator {
+        OperatorPlan::Join(stage) => Box::new(IntervalJoin::new(stage)?),
+        OperatorPlan::AsOf(stage) => Box::new(AsOfJoin::new(stage)?),
         OperatorPlan::Over(stage) => Box::new(Over::new(stage)?),
         OperatorPlan::Last(stage) => Box::new(Last::new(stage)),
+        OperatorPlan::Count(stage) => Box::new(Count::new(stage)?),
     })
 }
 

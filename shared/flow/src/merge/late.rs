@@ -105,7 +105,7 @@ impl StageLedger<'_> {
                 continue;
             }
             ledger.rows += records.value(row) * missed.len() as u64;
-            if plan.late != Late::DeadLetter {
+            if plan.late == Late::Drop {
                 continue;
             }
             let shipped = stage.shipped_index();
@@ -209,11 +209,15 @@ impl RowLedger<'_> {
 /// The latest time that a combined row can stand for: the last millisecond of its slice, or its
 /// fragment's last event.
 fn newest(stage: &Stage, rows: &RecordBatch, row: usize) -> Result<i64> {
-    let Some(ends) = rows.column(stage.slice_index() + 1).as_primitive_opt::<Int64Type>() else {
-        return internal_err!("the slice column has another type");
+    let column =
+        |index: usize| rows.column(stage.slice_index() + index).as_primitive_opt::<Int64Type>();
+    let (Some(starts), Some(ends)) = (column(0), column(1)) else {
+        return internal_err!("a slice column has another type");
     };
     Ok(match stage.shape {
-        WindowShape::Session { .. } => ends.value(row),
+        WindowShape::Session { gap_ms } if gap_ms > 0 => ends.value(row),
+        // Where its events end is not known, only how far they reach.
+        WindowShape::Session { .. } => starts.value(row),
         _ => ends.value(row).saturating_sub(1),
     })
 }

@@ -497,3 +497,6 @@ pub(super) fn typed(schema: &SchemaRef, columns: Vec<ArrayRef>) -> Result<Record
         .collect::<Result<Vec<_>, _>>()?;
     Ok(RecordBatch::try_new(Arc::clone(schema), columns)?)
 }
+
+#[cfg(test)]
+mod tests;

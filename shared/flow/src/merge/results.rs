@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, RecordBatch, TimestampMillisecondArray, UInt32Array};
 use arrow::compute::{cast, concat_batches, take_record_batch};
-use arrow::datatypes::Schema;
+use arrow::datatypes::{Schema, SchemaRef};
 use arrow::row::{RowConverter, SortField};
 use datafusion::common::{Result, internal_err};
 use tidemill_plan::{Feed, OutputColumn, QueryPlan, Runner, Stage};
@@ -80,6 +80,17 @@ impl Upper {
         Ok(())
     }
 
+    /// The plan's rows over one batch per stage, under `schema`. Nothing else may be waiting.
+    pub(super) fn compute(
+        &mut self,
+        schema: &SchemaRef,
+        stages: &[RecordBatch],
+    ) -> Result<RecordBatch> {
+        let stages = stages.iter().map(|rows| sorted(rows, &[])).collect::<Result<Vec<_>>>()?;
+        self.run(&stages)?;
+        self.taken(schema)
+    }
+
     /// The results of everything added: of windows sorted, of rows in their order.
     pub(super) fn take(&mut self, plan: &QueryPlan) -> Result<RecordBatch> {
         let waiting = std::mem::take(&mut self.waiting);
@@ -87,32 +98,39 @@ impl Upper {
             let together = concat_batches(&first.schema(), &waiting)?;
             self.run(&[together])?;
         }
-        let done = std::mem::take(&mut self.done);
-        let columns = done
-            .iter()
-            .map(|batch| {
-                RecordBatch::try_new(Arc::clone(&plan.output), batch.columns().to_vec())
-                    .or_else(|_| retyped(plan, batch))
-            })
-            .collect::<Result<Vec<_>, _>>()?;
-        let all = concat_batches(&plan.output, &columns)?;
+        let all = self.taken(&plan.output)?;
         if plan.shape.is_none() {
             return Ok(all);
         }
         sorted(&all, &plan.sort_first)
     }
+
+    /// What the plan gave since the last call, in one batch.
+    fn taken(&mut self, schema: &SchemaRef) -> Result<RecordBatch> {
+        let done = std::mem::take(&mut self.done);
+        let columns = done
+            .iter()
+            .map(|batch| {
+                RecordBatch::try_new(Arc::clone(schema), batch.columns().to_vec())
+                    .or_else(|_| retyped(schema, batch))
+            })
+            .collect::<Result<Vec<_>, _>>()?;
+        Ok(concat_batches(schema, &columns)?)
+    }
 }
 
-/// A batch under the query's output schema, columns cast where the engine chose another encoding.
-fn retyped(plan: &QueryPlan, batch: &RecordBatch) -> Result<RecordBatch, arrow::error::ArrowError> {
+/// A batch under another schema, columns cast where the engine chose another encoding.
+fn retyped(
+    schema: &SchemaRef,
+    batch: &RecordBatch,
+) -> Result<RecordBatch, arrow::error::ArrowError> {
     let columns = batch
         .columns()
         .iter()
-        .zip(plan.output.fields())
+        .zip(schema.fields())
         .map(|(column, field)| cast(column, field.data_type()))
         .collect::<Result<Vec<_>, _>>()?;
-    let fields =
-        plan.output.fields().iter().map(|field| field.as_ref().clone().with_nullable(true));
+    let fields = schema.fields().iter().map(|field| field.as_ref().clone().with_nullable(true));
     let nullable = Schema::new(fields.collect::<Vec<_>>());
     RecordBatch::try_new(Arc::new(nullable), columns)
 }

@@ -111,8 +111,8 @@ impl RowsWindows {
     }
 
     /// The least watermark of the input that closes every window.
-    pub(super) fn last_close(&self, stage: &Stage) -> Option<EventMs> {
-        self.slices.last_end(stage)
+    pub(super) fn last_close(&self, plan: &QueryPlan, stage: &Stage) -> Option<EventMs> {
+        self.slices.last_end(plan, stage, None)
     }
 
     /// The state: slices, and the number of rows when order matters.

@@ -18,12 +18,15 @@ use tidemill_plan::{QueryPlan, Stage};
 
 use super::late::{Ledger, Source};
 use super::results;
+use super::revisions::told::ToldSession;
 use crate::aggregate::{Groups, States, rows_bytes};
 use crate::combine::assemble;
 
 pub(super) struct OpenSessions {
     gap_ms: i64,
     open: Option<RecordBatch>,
+    /// For queries whose results can change: what was emitted of each session of `open`.
+    told: Vec<ToldSession>,
     /// Fragments of this tick, with where they came from.
     pending: Vec<(RecordBatch, Source)>,
 }
@@ -39,7 +42,7 @@ struct Joined {
 
 impl OpenSessions {
     pub(super) fn new(gap_ms: i64) -> OpenSessions {
-        OpenSessions { gap_ms, open: None, pending: Vec::new() }
+        OpenSessions { gap_ms, open: None, told: Vec::new(), pending: Vec::new() }
     }
 
     pub(super) fn merge(&mut self, fragments: RecordBatch, source: Source) {
@@ -54,10 +57,14 @@ impl OpenSessions {
         ledger: &mut Ledger,
     ) -> Result<()> {
         let pending = std::mem::take(&mut self.pending);
+        if let Some(closed) = closed.filter(|_| plan.revisions.is_some()) {
+            self.forget(plan, stage, closed)?;
+        }
         if pending.is_empty() {
             return Ok(());
         }
         let open = self.open.take();
+        let before = std::mem::take(&mut self.told);
         let opened = open.as_ref().map_or(0, RecordBatch::num_rows);
         let parts = open.iter().chain(pending.iter().map(|(rows, _)| rows));
         let all = concat_batches(&stage.partial, parts)?;
@@ -89,8 +96,8 @@ impl OpenSessions {
         }
 
         let is_late = |session: &Joined| {
-            let closes = self.closes_at(plan, session.last);
-            !session.was_open && closed.is_some_and(|closed| closes <= closed)
+            let lost = self.lost_at(plan, session.last);
+            !session.was_open && closed.is_some_and(|closed| lost <= closed)
         };
         let late: Vec<bool> = sessions.iter().map(is_late).collect();
         if late.contains(&true) {
@@ -121,6 +128,16 @@ impl OpenSessions {
         if kept.is_empty() {
             // The engine cannot give the states of no groups.
             return Ok(());
+        }
+        if plan.revisions.is_some() {
+            self.told = vec![ToldSession::default(); kept.len()];
+            for (row, session) in session_of.iter().enumerate().filter(|(_, it)| !late[**it]) {
+                let told = &mut self.told[number_of[*session]];
+                match before.get(row) {
+                    Some(part) => told.absorb(part),
+                    None => told.touched = true,
+                }
+            }
         }
         let rows: Vec<u32> =
             (0..all.num_rows() as u32).filter(|row| !late[session_of[*row as usize]]).collect();
@@ -165,39 +182,68 @@ impl OpenSessions {
             self.open = Some(take_record_batch(&open, &UInt32Array::from(staying))?);
         }
         let rows = take_record_batch(&open, &UInt32Array::from(closing))?;
-        let (first, last) = bounds(stage, &rows)?;
+        let count = rows.num_rows() as u64;
+        Ok(Some((count, self.finished(stage, &rows)?)))
+    }
+
+    /// Final rows of these sessions as they are now. Their state stays.
+    pub(super) fn current(
+        &self,
+        stage: &Stage,
+        sessions: impl Iterator<Item = u32>,
+    ) -> Result<RecordBatch> {
+        let Some(open) = &self.open else { return internal_err!("no session is open") };
+        self.finished(stage, &take_record_batch(open, &UInt32Array::from_iter_values(sessions))?)
+    }
+
+    fn finished(&self, stage: &Stage, rows: &RecordBatch) -> Result<RecordBatch> {
+        let (first, last) = bounds(stage, rows)?;
         let ends = last.values().iter().map(|last| EventMs(*last).plus(self.gap_ms).0).collect();
         let each: Vec<usize> = (0..rows.num_rows()).collect();
         let mut states = States::new(stage)?;
-        states.merge(stage, &rows, &each, rows.num_rows())?;
+        states.merge(stage, rows, &each, rows.num_rows())?;
         let keys = rows.columns()[..stage.slice_index()].to_vec();
-        let starts = first.values().to_vec();
-        let count = rows.num_rows() as u64;
-        Ok(Some((count, results::finish(stage, keys, starts, ends, states.take_values()?)?)))
+        results::finish(stage, keys, first.values().to_vec(), ends, states.take_values()?)
     }
 
-    /// For each session that would close the watermark at which it does, and its one row.
+    /// For each session that would close the watermark at which it does, and its one row. `before`
+    /// is the watermark that sessions are closed up to.
     pub(super) fn closing(
         &self,
         plan: &QueryPlan,
         stage: &Stage,
+        before: Option<EventMs>,
         watermark: EventMs,
     ) -> Vec<(EventMs, usize)> {
-        let closings = self.closings(plan, stage).into_iter();
+        let closings = self.open_closings(plan, stage, before);
         closings.filter(|at| *at <= watermark).map(|at| (at, 1)).collect()
     }
 
-    /// The least watermark that closes every session.
-    pub(super) fn last_close(&self, plan: &QueryPlan, stage: &Stage) -> Option<EventMs> {
-        self.closings(plan, stage).into_iter().max()
+    /// The least watermark that closes every session that is open at `before`.
+    pub(super) fn last_close(
+        &self,
+        plan: &QueryPlan,
+        stage: &Stage,
+        before: Option<EventMs>,
+    ) -> Option<EventMs> {
+        self.open_closings(plan, stage, before).max()
     }
 
-    fn closings(&self, plan: &QueryPlan, stage: &Stage) -> Vec<EventMs> {
-        let Some(open) = &self.open else { return Vec::new() };
-        bounds(stage, open).map_or_else(
-            |_| Vec::new(),
-            |(_, last)| last.values().iter().map(|last| self.closes_at(plan, *last)).collect(),
-        )
+    fn open_closings(
+        &self,
+        plan: &QueryPlan,
+        stage: &Stage,
+        before: Option<EventMs>,
+    ) -> impl Iterator<Item = EventMs> {
+        let closings = self.closings(plan, stage).unwrap_or_default().into_iter();
+        closings.filter(move |at| before.is_none_or(|before| *at > before))
+    }
+
+    /// The watermark at which each session closes, or has closed.
+    pub(super) fn closings(&self, plan: &QueryPlan, stage: &Stage) -> Result<Vec<EventMs>> {
+        let Some(open) = &self.open else { return Ok(Vec::new()) };
+        let (_, last) = bounds(stage, open)?;
+        Ok(last.values().iter().map(|last| self.closes_at(plan, *last)).collect())
     }
 
     /// The least watermark that closes a session whose last event is at `last`. An event at the
@@ -205,6 +251,58 @@ impl OpenSessions {
     /// session closes one millisecond later than a window with the same end.
     fn closes_at(&self, plan: &QueryPlan, last: i64) -> EventMs {
         EventMs(last).plus(self.gap_ms).plus(plan.grace_ms).plus(1)
+    }
+
+    /// The least watermark at which the session takes no rows any more.
+    fn lost_at(&self, plan: &QueryPlan, last: i64) -> EventMs {
+        self.closes_at(plan, last).plus(plan.allowed_lateness_ms)
+    }
+
+    /// How many sessions this tick changed; with `closed` only those that are closed there.
+    pub(super) fn touched(
+        &self,
+        plan: &QueryPlan,
+        stage: &Stage,
+        closed: Option<EventMs>,
+    ) -> usize {
+        let closings = self.closings(plan, stage).unwrap_or_default();
+        let is_due = |at: &EventMs| closed.is_none_or(|closed| *at <= closed);
+        self.told.iter().zip(&closings).filter(|(told, at)| told.touched && is_due(at)).count()
+    }
+
+    /// What was emitted of each session, for queries whose results can change.
+    pub(super) fn told(&self) -> &[ToldSession] {
+        &self.told
+    }
+
+    pub(super) fn told_mut(&mut self) -> &mut [ToldSession] {
+        &mut self.told
+    }
+
+    /// Ends the tick: what comes next is another one's.
+    pub(super) fn untouch(&mut self) {
+        self.told.iter_mut().for_each(|told| told.touched = false);
+    }
+
+    /// Drops the sessions that take no rows any more.
+    pub(super) fn forget(
+        &mut self,
+        plan: &QueryPlan,
+        stage: &Stage,
+        watermark: EventMs,
+    ) -> Result<()> {
+        let Some(open) = &self.open else { return Ok(()) };
+        let (_, last) = bounds(stage, open)?;
+        let stays = |row: &usize| self.lost_at(plan, last.value(*row)) > watermark;
+        let staying: Vec<usize> = (0..open.num_rows()).filter(stays).collect();
+        if staying.len() == open.num_rows() {
+            return Ok(());
+        }
+        let rows: UInt32Array = staying.iter().map(|row| *row as u32).collect();
+        let rows = take_record_batch(open, &rows)?;
+        self.told = staying.iter().map(|row| self.told[*row].clone()).collect();
+        self.open = (rows.num_rows() > 0).then_some(rows);
+        Ok(())
     }
 
     /// The open sessions as partial rows.
@@ -220,25 +318,41 @@ impl OpenSessions {
         *self = OpenSessions::new(self.gap_ms);
     }
 
-    pub(super) fn restore(&mut self, rows: RecordBatch) {
+    /// Takes over open sessions as partial rows, of which nothing is told yet.
+    pub(super) fn restore(&mut self, plan: &QueryPlan, rows: RecordBatch) {
+        let told = plan.revisions.as_ref().map_or(0, |_| rows.num_rows());
+        self.told = vec![ToldSession::default(); told];
         self.open = (rows.num_rows() > 0).then_some(rows);
         self.pending.clear();
     }
 
-    /// Open sessions, start of the oldest, groups, bytes.
-    pub(super) fn measure(&self, stage: &Stage) -> (u64, Option<EventMs>, u64, u64) {
-        let Some(open) = &self.open else { return (0, None, 0, 0) };
-        let count = open.num_rows() as u64;
-        let oldest = bounds(stage, open)
-            .ok()
-            .and_then(|(first, _)| first.values().iter().min().map(|first| EventMs(*first)));
-        (count, oldest, count, self.bytes())
+    /// Open sessions, start of the oldest, groups, bytes. `closed` is the watermark that sessions
+    /// are closed up to.
+    pub(super) fn measure(
+        &self,
+        plan: &QueryPlan,
+        stage: &Stage,
+        closed: Option<EventMs>,
+    ) -> (u64, Option<EventMs>, u64, u64) {
+        let Some(rows) = &self.open else { return (0, None, 0, 0) };
+        let (mut open, mut oldest) = (0, None);
+        if let Ok((first, last)) = bounds(stage, rows) {
+            for (first, last) in first.values().iter().zip(last.values()) {
+                if closed.is_none_or(|closed| self.closes_at(plan, *last) > closed) {
+                    open += 1;
+                    oldest =
+                        Some(oldest.map_or(EventMs(*first), |it: EventMs| it.min(EventMs(*first))));
+                }
+            }
+        }
+        (open, oldest, rows.num_rows() as u64, self.bytes())
     }
 
     /// Bytes held, about; fragments that wait to be joined count too.
     pub(super) fn bytes(&self) -> u64 {
         let rows = self.open.iter().chain(self.pending.iter().map(|(rows, _)| rows));
-        rows.map(rows_bytes).sum()
+        let told: u64 = self.told.iter().map(ToldSession::bytes).sum();
+        rows.map(rows_bytes).sum::<u64>() + told
     }
 }
 

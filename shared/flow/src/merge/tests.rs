@@ -2,7 +2,7 @@
 //! story; blocks of commands are followed by `----` and what they answer.
 //!
 //! ```text
-//! query SELECT …                      starts the story; `grace 5s`, `late drop` may stand before
+//! query SELECT …                      starts the story; settings may stand before, as `grace 5s`
 //! append a:0 b:400                    one segment of the log `s/0`: key:time[:value], a word each
 //! append log=1 seen=900 a:100         another log; `seen` is the watermark that ingest knew
 //! tick 1000                           merges what was appended and closes at watermark 1000
@@ -184,7 +184,7 @@ impl Story {
     fn command(&mut self, line: &str) -> String {
         let (command, rest) = line.split_once(' ').unwrap_or((line, ""));
         match command {
-            "grace" | "late" => {
+            "grace" | "late" | "allowed_lateness" | "emit" | "emit_when" => {
                 let _ = writeln!(self.settings, "{command} = '{rest}'");
                 String::new()
             }

@@ -5,7 +5,7 @@
 //! table whole. When a cumulating window closes, its slices become one, since every later window of
 //! the same start contains them all.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, AsArray, Int64Array, RecordBatch};
@@ -24,6 +24,8 @@ use crate::combine::assemble;
 #[derive(Default)]
 pub(super) struct OpenSlices {
     slices: BTreeMap<Slice, Contents>,
+    /// The slices that this tick merged rows into, for queries whose results can change.
+    touched: BTreeSet<Slice>,
 }
 
 enum Contents {
@@ -58,20 +60,23 @@ impl OpenSlices {
     ) -> Result<()> {
         for (slice, rows) in by_slice(stage, &partial)? {
             let missed: Vec<Window> = match closed {
-                Some(closed) if stage.shape.first_end(slice).plus(plan.grace_ms) <= closed => {
+                Some(closed) if stage.shape.first_end(slice).plus(plan.takes_ms()) <= closed => {
                     let windows = stage.shape.windows_of(slice);
-                    let gone = |window: &Window| window.end.plus(plan.grace_ms) <= closed;
+                    let gone = |window: &Window| window.end.plus(plan.takes_ms()) <= closed;
                     windows.into_iter().filter(gone).collect()
                 }
                 _ => Vec::new(),
             };
-            let lost = stage.shape.last_end(slice).plus(plan.grace_ms);
+            let lost = stage.shape.last_end(slice).plus(plan.takes_ms());
             let lost = closed.is_some_and(|closed| lost <= closed);
             if !missed.is_empty() {
                 late.rows(&rows, &missed, !lost)?;
             }
             if !lost {
                 self.live(stage, slice)?.merge(stage, &rows)?;
+                if plan.revisions.is_some() {
+                    self.touched.insert(slice);
+                }
             }
         }
         Ok(())
@@ -129,6 +134,24 @@ impl OpenSlices {
         windows
     }
 
+    /// The windows that this tick merged rows into and that take rows at `closed`.
+    pub(super) fn windows_touched<'a>(
+        &'a self,
+        plan: &'a QueryPlan,
+        stage: &'a Stage,
+        closed: Option<EventMs>,
+    ) -> impl Iterator<Item = Window> + 'a {
+        let takes = move |window: &Window| {
+            closed.is_none_or(|closed| window.end.plus(plan.takes_ms()) > closed)
+        };
+        self.touched.iter().flat_map(|slice| stage.shape.each_window_of(*slice)).filter(takes)
+    }
+
+    /// Ends the tick: what comes next is another one's.
+    pub(super) fn untouch(&mut self) {
+        self.touched.clear();
+    }
+
     /// Each window that has a slice, once.
     ///
     /// Slices come by their start, and a window that holds a slice and not the one before begins
@@ -156,11 +179,13 @@ impl OpenSlices {
     ) -> Vec<(EventMs, usize)> {
         self.windows_closing(plan, stage, before, watermark)
             .into_iter()
-            .map(|window| {
-                let rows = self.slices_in(window).map(|slice| self.slices[&slice].groups()).sum();
-                (window.end.plus(plan.grace_ms), rows)
-            })
+            .map(|window| (window.end.plus(plan.grace_ms), self.rows_in(window)))
             .collect()
+    }
+
+    /// About how many rows a window has.
+    pub(super) fn rows_in(&self, window: Window) -> usize {
+        self.slices_in(window).map(|slice| self.slices[&slice].groups()).sum()
     }
 
     fn slices_in(&self, window: Window) -> impl Iterator<Item = Slice> + '_ {
@@ -172,35 +197,37 @@ impl OpenSlices {
             .filter(move |slice| slice.end <= window.end)
     }
 
-    /// Final rows of one window.
+    /// Final rows of one window. A tumbling window's state is gone then.
     pub(super) fn close(&mut self, stage: &Stage, window: Window) -> Result<RecordBatch> {
         let slices: Vec<Slice> = self.slices_in(window).collect();
-        let bounds = |count| (vec![window.start.0; count], vec![window.end.0; count]);
-        let table = match (stage.shape, slices.as_slice()) {
-            (_, []) => return Ok(RecordBatch::new_empty(Arc::clone(&stage.closed))),
-            (WindowShape::Tumble { .. }, [slice]) => {
-                let slice = *slice;
-                self.live(stage, slice)?;
-                match self.slices.remove(&slice) {
-                    Some(Contents::Live(table)) => *table,
-                    _ => return internal_err!("a slice that was made live is not there"),
-                }
-            }
-            _ => {
-                let mut table = AggregateTable::new(stage, stage.slice_index())?;
-                for slice in &slices {
-                    if let Some(rows) = self.sealed(stage, *slice)? {
-                        table.merge(stage, &rows)?;
-                    }
-                }
-                table
-            }
-        };
+        if let (WindowShape::Tumble { .. }, [slice]) = (stage.shape, slices.as_slice()) {
+            let slice = *slice;
+            self.live(stage, slice)?;
+            return match self.slices.remove(&slice) {
+                Some(Contents::Live(table)) => rows_of(stage, window, *table),
+                _ => internal_err!("a slice that was made live is not there"),
+            };
+        }
+        let rows = self.current(stage, window)?;
         if matches!(stage.shape, WindowShape::Cumulate { .. }) && slices.len() > 1 {
             self.collapse(stage, &slices, window)?;
         }
-        let (starts, ends) = bounds(table.len());
-        results::finish(stage, table.groups.take()?, starts, ends, table.states.take_values()?)
+        Ok(rows)
+    }
+
+    /// The rows of one window as they are now. Its state stays.
+    pub(super) fn current(&mut self, stage: &Stage, window: Window) -> Result<RecordBatch> {
+        let slices: Vec<Slice> = self.slices_in(window).collect();
+        if slices.is_empty() {
+            return Ok(RecordBatch::new_empty(Arc::clone(&stage.closed)));
+        }
+        let mut table = AggregateTable::new(stage, stage.slice_index())?;
+        for slice in slices {
+            if let Some(rows) = self.sealed(stage, slice)? {
+                table.merge(stage, &rows)?;
+            }
+        }
+        rows_of(stage, window, table)
     }
 
     /// Makes the slices of a closed cumulating window one, for the later windows of its start.
@@ -221,13 +248,47 @@ impl OpenSlices {
         Ok(())
     }
 
-    /// Drops slices that no open window contains.
+    /// Drops the slices of which no window takes rows any more.
     pub(super) fn forget(&mut self, plan: &QueryPlan, stage: &Stage, watermark: EventMs) {
-        self.slices.retain(|slice, _| stage.shape.last_end(*slice).plus(plan.grace_ms) > watermark);
+        let gone = |slice: &Slice| stage.shape.last_end(*slice).plus(plan.takes_ms()) <= watermark;
+        self.slices.retain(|slice, _| !gone(slice));
     }
 
-    pub(super) fn last_end(&self, stage: &Stage) -> Option<EventMs> {
-        self.slices.keys().map(|slice| stage.shape.last_end(*slice)).max()
+    /// Makes the slices of cumulating windows one whose results cannot change any more.
+    pub(super) fn collapse_settled(
+        &mut self,
+        plan: &QueryPlan,
+        stage: &Stage,
+        watermark: EventMs,
+    ) -> Result<()> {
+        if !matches!(stage.shape, WindowShape::Cumulate { .. }) {
+            return Ok(());
+        }
+        let mut settled: BTreeMap<EventMs, Window> = BTreeMap::new();
+        for window in self.windows(stage) {
+            if window.end.plus(plan.takes_ms()) <= watermark {
+                let longest = settled.entry(window.start).or_insert(window);
+                *longest = (*longest).max(window);
+            }
+        }
+        for window in settled.into_values() {
+            let slices: Vec<Slice> = self.slices_in(window).collect();
+            if slices.len() > 1 {
+                self.collapse(stage, &slices, window)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The last end of the windows that are open at `closed`.
+    pub(super) fn last_end(
+        &self,
+        plan: &QueryPlan,
+        stage: &Stage,
+        closed: Option<EventMs>,
+    ) -> Option<EventMs> {
+        let is_open = |end: &EventMs| closed.is_none_or(|closed| end.plus(plan.grace_ms) > closed);
+        self.slices.keys().map(|slice| stage.shape.last_end(*slice)).filter(is_open).max()
     }
 
     /// All slices as partial rows, in slice order; afterwards every slice is sealed.
@@ -270,6 +331,12 @@ impl OpenSlices {
         let contents: u64 = self.slices.values().map(|contents| contents.bytes()).sum();
         contents + self.slices.len() as u64 * OPEN_SLICE_BYTES
     }
+}
+
+/// The final rows of a window's groups.
+fn rows_of(stage: &Stage, window: Window, table: AggregateTable) -> Result<RecordBatch> {
+    let (starts, ends) = (vec![window.start.0; table.len()], vec![window.end.0; table.len()]);
+    results::finish(stage, table.groups.take()?, starts, ends, table.states.take_values()?)
 }
 
 /// A slice's table as partial rows.

@@ -4,10 +4,11 @@ use super::duration::Bounds;
 use super::{choose, duration, required, sink};
 use crate::error::{PipelineError, code};
 use crate::raw::{Field, Given, Named, RawQuery};
-use crate::{Late, Query};
+use crate::{Condition, EmitMode, Incomplete, Late, Query};
 use tidemill_model::Keep;
 
 const GRACE: Bounds = Bounds { least_ms: 0, default_ms: 0 };
+const ALLOWED_LATENESS: Bounds = Bounds { least_ms: 0, default_ms: 0 };
 const KEEP: Bounds = Bounds { least_ms: 1, default_ms: 24 * 3600 * 1000 };
 
 pub(super) fn check(
@@ -30,29 +31,61 @@ pub(super) fn check(
             given.value.clone()
         })
         .unwrap_or_default();
-    check_emit(&query.emit, &owner, errors);
+    let (late, allowed_lateness_ms) = lateness(raw, &owner, errors);
+    let emit = emit(&query.emit, &owner, errors);
     Query {
         name: raw.name.clone(),
         sql,
         sql_at,
         grace_ms: duration::check(&query.grace, &format!("`grace` of {owner}"), GRACE, errors),
-        late: late(&query.late, &owner, errors),
+        late,
+        allowed_lateness_ms,
+        emit,
+        emit_when: emit_when(&query.emit_when, emit, &owner, errors),
         keep: keep(&query.keep, &owner, errors),
+        incomplete: incomplete(&query.incomplete, &owner, errors),
         sink: sink::reference(&query.sink, sinks, &owner, errors),
     }
 }
 
-fn late(field: &Field<String>, owner: &str, errors: &mut Vec<PipelineError>) -> Late {
-    let Some(given) = field.given() else { return Late::DeadLetter };
-    let what = format!("`late` of {owner}");
-    if given.value == "update" {
-        let help = "write `late = \"dead_letter\"` to keep late rows aside, or a longer `grace` to \
-                    have fewer of them";
-        errors.push(not_available(given, &what, help));
-        return Late::DeadLetter;
+/// What becomes of late rows, and how long after it has closed a result may change.
+fn lateness(raw: &Named<RawQuery>, owner: &str, errors: &mut Vec<PipelineError>) -> (Late, i64) {
+    let late = match raw.value.late.given() {
+        None => Late::DeadLetter,
+        Some(given) => {
+            let choices =
+                [("drop", Late::Drop), ("dead_letter", Late::DeadLetter), ("update", Late::Update)];
+            choose(given, &format!("`late` of {owner}"), &choices, errors)
+                .unwrap_or(Late::DeadLetter)
+        }
+    };
+    let field = &raw.value.allowed_lateness;
+    let what = format!("`allowed_lateness` of {owner}");
+    match (late, field.given()) {
+        (Late::Update, _) => {
+            let at = raw.value.late.given().map_or(raw.at.clone(), |late| late.at.clone());
+            let help = "write `allowed_lateness = \"1h\"`: so long after a window has closed its \
+                        rows may still come, and so long its state is kept";
+            required(field, "allowed_lateness", owner, at, help, errors);
+            let found = errors.len();
+            let ms = duration::check(field, &what, ALLOWED_LATENESS, errors);
+            if let (0, Some(given), true) = (ms, field.given(), errors.len() == found) {
+                let help = "write how late rows may come, such as \"1h\", or leave out \
+                            `late = \"update\"`";
+                let message = format!("{what} is 0, so that no late row could change a result");
+                errors.push(conflict(message, given, "no time at all", help));
+            }
+            (late, ms)
+        }
+        (_, Some(given)) => {
+            let message = format!("{what} needs `late = \"update\"`");
+            let help = "write `late = \"update\"` to have results emitted again when late rows \
+                        come; to wait for them before the first result, write `grace` instead";
+            errors.push(conflict(message, given, "no late row changes a result", help));
+            (late, 0)
+        }
+        (_, None) => (late, 0),
     }
-    let choices = [("drop", Late::Drop), ("dead_letter", Late::DeadLetter)];
-    choose(given, &what, &choices, errors).unwrap_or(Late::DeadLetter)
 }
 
 fn keep(field: &Field<String>, owner: &str, errors: &mut Vec<PipelineError>) -> Keep {
@@ -63,21 +96,44 @@ fn keep(field: &Field<String>, owner: &str, errors: &mut Vec<PipelineError>) -> 
     }
 }
 
-fn check_emit(field: &Field<String>, owner: &str, errors: &mut Vec<PipelineError>) {
-    let Some(given) = field.given() else { return };
-    let what = format!("`emit` of {owner}");
-    if given.value == "updates" {
-        let help = "write `emit = \"final\"`, or leave it out: a window's result is emitted once, \
-                    when the window closes";
-        errors.push(not_available(given, &what, help));
-    } else {
-        choose(given, &what, &[("final", ())], errors);
-    }
+fn incomplete(field: &Field<String>, owner: &str, errors: &mut Vec<PipelineError>) -> Incomplete {
+    let Some(given) = field.given() else { return Incomplete::Drop };
+    let choices = [("drop", Incomplete::Drop), ("emit", Incomplete::Emit)];
+    let what = format!("`incomplete` of {owner}");
+    choose(given, &what, &choices, errors).unwrap_or_default()
 }
 
-fn not_available(given: &Given<String>, what: &str, help: &str) -> PipelineError {
-    let message = format!("{what} cannot be `{}` yet", given.value);
-    PipelineError::new(code::NOT_AVAILABLE, message)
-        .at(given.at.clone(), "not available")
-        .help(help)
+fn emit(field: &Field<String>, owner: &str, errors: &mut Vec<PipelineError>) -> EmitMode {
+    let Some(given) = field.given() else { return EmitMode::Final };
+    let choices = [("final", EmitMode::Final), ("updates", EmitMode::Updates)];
+    choose(given, &format!("`emit` of {owner}"), &choices, errors).unwrap_or(EmitMode::Final)
+}
+
+fn emit_when(
+    field: &Field<String>,
+    emit: EmitMode,
+    owner: &str,
+    errors: &mut Vec<PipelineError>,
+) -> Option<Condition> {
+    let given = field.given()?;
+    if given.value.trim().is_empty() {
+        errors.push(
+            PipelineError::new(code::BAD_VALUE, format!("`emit_when` of {owner} is empty"))
+                .at(given.at.clone(), "no condition")
+                .help("write a condition over the result's columns, such as \"views > 100\""),
+        );
+        return None;
+    }
+    if emit == EmitMode::Updates {
+        let message = format!("`emit_when` and `emit = \"updates\"` of {owner} exclude each other");
+        let help = "leave one of them out: with \"updates\" every change is emitted, whether or \
+                    not the condition holds";
+        errors.push(conflict(message, given, "every change is emitted already", help));
+        return None;
+    }
+    Some(Condition { sql: given.value.clone(), at: given.at.clone() })
+}
+
+fn conflict(message: String, given: &Given<String>, label: &str, help: &str) -> PipelineError {
+    PipelineError::new(code::CONFLICT, message).at(given.at.clone(), label).help(help)
 }

@@ -64,7 +64,17 @@ impl Kind {
                 "source",
             ],
             Kind::Table => &["file", "format", "columns"],
-            Kind::Query => &["sql", "grace", "late", "keep", "emit", "sink"],
+            Kind::Query => &[
+                "sql",
+                "grace",
+                "late",
+                "allowed_lateness",
+                "keep",
+                "incomplete",
+                "emit",
+                "emit_when",
+                "sink",
+            ],
             Kind::Sink => &[
                 "type",
                 "format",

@@ -153,6 +153,7 @@ fn role_of(plan: &LogicalPlan, index: usize, windowed: bool) -> Role {
     match leaf_name(origin) {
         WINDOW_START if windowed => Role::Edge(OutputColumn::WindowStart),
         WINDOW_END if windowed => Role::Edge(OutputColumn::WindowEnd),
+        WINDOW_START | WINDOW_END if scan.count.is_some() => Role::Time,
         name if name == scan.event_time => Role::Time,
         _ => Role::Plain,
     }

@@ -8,15 +8,15 @@
 use std::collections::BTreeMap;
 
 use properties::oracle::{self, Facts};
-use properties::rows::{Rows, Tolerance};
+use properties::rows::{Cell, Rows, Tolerance};
 use properties::script::Merged;
 use properties::windows::{Judged, Windows};
-use tidemill_model::{DeadReason, Epoch, LogId};
+use tidemill_model::{DeadReason, LogId};
 
 use super::{Evidence, Span, ledger};
 use crate::history::{Violation, violated};
 use crate::pipelines::RandomQuery;
-use crate::sink::Content;
+use crate::sink::{Content, ResultRow};
 use crate::source;
 
 /// Late records by (epoch, log, window).
@@ -68,29 +68,84 @@ fn merged(evidence: &Evidence) -> Result<Vec<Merged>, Violation> {
     Ok(merged)
 }
 
-/// What came out, each row in the epoch whose watermark closed its window.
+/// What a reader holds in the end, each row emitted in the epoch whose watermark closed its window;
+/// of results that change, by what they say of it.
 fn emitted(evidence: &Evidence, query: &RandomQuery) -> Result<Rows, Violation> {
-    let mut rows = Vec::new();
+    let mut lines: Vec<(u64, &ResultRow)> = Vec::new();
     for line in evidence.lines.values() {
-        let Content::Result { query: name, row } = &line.content else { continue };
-        if *name != query.name {
-            continue;
+        match &line.content {
+            Content::Result { query: name, row } if *name == query.name => {
+                lines.push((line.epoch.0, row));
+            }
+            _ => {}
         }
-        // A row at a session's end, or in its grace, joins it.
-        let inclusive = i64::from(matches!(query.windows, Windows::Session { .. }));
-        let closes_at = row.end + query.grace + inclusive;
-        let Epoch(epoch) = line.epoch;
-        let watermark = |epoch: Option<u64>| {
-            let checkpoint = epoch.and_then(|epoch| evidence.checkpoints.get(epoch as usize));
-            checkpoint.and_then(|checkpoint| checkpoint.watermark)
-        };
-        let closed = |epoch| watermark(epoch).is_some_and(|it| it.0 >= closes_at);
-        if !closed(Some(epoch)) || closed(epoch.checked_sub(1)) {
-            violated!("{name} gave the window that ends at {} in epoch {epoch}", row.end);
+    }
+    if query.changes.is_some() {
+        return held(evidence, query, lines);
+    }
+    let mut rows = Vec::new();
+    for (epoch, row) in lines {
+        if timing(evidence, query, epoch, row) != "on_time" {
+            violated!("{} gave the window that ends at {} in epoch {epoch}", query.name, row.end);
         }
         rows.push(row.cells.clone());
     }
     Ok(Rows(rows).sorted())
+}
+
+/// How an epoch stands to the closing of a row's window.
+fn timing(evidence: &Evidence, query: &RandomQuery, epoch: u64, row: &ResultRow) -> &'static str {
+    // A row at a session's end, or in its grace, joins it.
+    let inclusive = i64::from(matches!(query.windows, Windows::Session { .. }));
+    let closes_at = row.end + query.grace + inclusive;
+    let watermark = |epoch: Option<u64>| {
+        let checkpoint = epoch.and_then(|epoch| evidence.checkpoints.get(epoch as usize));
+        checkpoint.and_then(|checkpoint| checkpoint.watermark)
+    };
+    let closed = |epoch| watermark(epoch).is_some_and(|it| it.0 >= closes_at);
+    match (closed(epoch.checked_sub(1)), closed(Some(epoch))) {
+        (true, _) => "late",
+        (false, true) => "on_time",
+        (false, false) => "early",
+    }
+}
+
+/// What a reader holds that applies all rows, epoch by epoch. A revision that does not rise, a row
+/// twice in an epoch, or one that is deleted and was not there, is a violation.
+fn held(
+    evidence: &Evidence,
+    query: &RandomQuery,
+    mut lines: Vec<(u64, &ResultRow)>,
+) -> Result<Rows, Violation> {
+    lines.sort_by_key(|(epoch, _)| *epoch);
+    let name = &query.name;
+    let mut seen: BTreeMap<String, (u64, i64)> = BTreeMap::new();
+    let mut held: BTreeMap<String, Vec<Cell>> = BTreeMap::new();
+    for (epoch, row) in lines {
+        let Some((cells, [Cell::Exact(op), Cell::Exact(revision), Cell::Exact(said)])) =
+            row.cells.split_last_chunk::<3>()
+        else {
+            violated!("{name} has other columns: {row:?}")
+        };
+        let id = format!("{:?}", &cells[..query.key_columns + 2]);
+        let Ok(revision) = revision.trim_matches('\'').parse::<i64>() else {
+            violated!("{name} has a revision that is no number: {row:?}")
+        };
+        let before = seen.insert(id.clone(), (epoch, revision));
+        if before.is_some_and(|before| before.0 == epoch || before.1 >= revision) {
+            violated!("{name} gave {id} revision {revision} in epoch {epoch} after {before:?}");
+        }
+        if op == "'upsert'" {
+            let expected = timing(evidence, query, epoch, row);
+            if said.trim_matches('\'') != expected {
+                violated!("{name} called {id} of epoch {epoch} {said}, it is {expected}");
+            }
+            held.insert(id, cells.to_vec());
+        } else if held.remove(&id).is_none() {
+            violated!("{name} deleted {id} in epoch {epoch}, which was not there");
+        }
+    }
+    Ok(Rows(held.into_values().collect()).sorted())
 }
 
 /// The letters tell of the rows that are late by definition, of each in its epoch.

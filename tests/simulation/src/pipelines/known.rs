@@ -57,7 +57,14 @@ impl Meaning {
     /// What the pipeline file says.
     pub(super) fn text(&self) -> QueryText {
         let Meaning { name, stream, grace, letters, .. } = *self;
-        QueryText { name: name.to_string(), stream, sql: self.sql(), grace, letters }
+        QueryText {
+            name: name.to_string(),
+            stream,
+            sql: self.sql(),
+            grace,
+            letters,
+            more: String::new(),
+        }
     }
 
     fn sql(&self) -> String {

@@ -18,6 +18,10 @@ pub(crate) struct RandomQuery {
     pub(crate) grace: i64,
     /// Whether late rows become dead letters; else they are only counted.
     pub(crate) letters: bool,
+    /// How its results change.
+    pub(crate) changes: Option<Changes>,
+    /// Number of its key columns, which come first, before the window's.
+    pub(crate) key_columns: usize,
     spelling: Spelling,
     /// `{from}` stands for what it reads, `{order}` for the order that a stream has anyway.
     template: String,
@@ -27,26 +31,70 @@ pub(crate) struct RandomQuery {
     batch: String,
 }
 
+/// How a query's results change after they were first emitted.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Changes {
+    /// What the pipeline file says of the open windows.
+    early: &'static str,
+    /// How late rows may be, milliseconds; 0: not at all.
+    allowed: i64,
+}
+
+impl Changes {
+    /// For some pipelines, from a generator of their own.
+    fn draw(number: u64) -> Option<Changes> {
+        let mut rng = Rng::new(number ^ 0x7265_7669_7365_6421);
+        if !rng.chance(35) {
+            return None;
+        }
+        let early =
+            one_of(&mut rng, &["", "", "emit = 'updates'\n", "emit_when = 'x0 IS NOT NULL'\n"]);
+        let allowed = match early.is_empty() || rng.chance(50) {
+            true => rng.between(1, 60_000),
+            false => 0,
+        };
+        Some(Changes { early, allowed })
+    }
+}
+
 impl RandomQuery {
     /// What the pipeline file says.
     pub(super) fn text(&self) -> QueryText {
         let from = self.windows.to_sql(self.stream, self.spelling);
         let sql = self.template.replace("{from}", &from).replace("{order}", "");
         let (name, stream) = (self.name.clone(), self.stream);
-        QueryText { name, stream, sql, grace: self.grace, letters: self.letters }
+        let more = match self.changes {
+            None => String::new(),
+            Some(Changes { early, allowed: 0 }) => early.to_string(),
+            Some(Changes { early, allowed }) => {
+                format!("{early}late = 'update'\nallowed_lateness = '{allowed}ms'\n")
+            }
+        };
+        QueryText { name, stream, sql, grace: self.grace, letters: self.letters, more }
     }
 
     /// What to ask a batch.
     pub(crate) fn question(&self) -> Question<'_> {
-        let (windows, grace, keys) = (self.windows, self.grace, Some(self.keys.as_str()));
-        Question { sql: &self.batch, windows, grace, keys }
+        let (windows, keys) = (self.windows, Some(self.keys.as_str()));
+        let allowed = self.changes.map_or(0, |changes| changes.allowed);
+        Question { sql: &self.batch, windows, grace: self.grace + allowed, keys }
     }
 }
 
 /// The queries of a random pipeline: one to three.
 pub(super) fn queries(number: u64) -> Vec<RandomQuery> {
     let mut rng = Rng::new(number);
-    (0..rng.between(1, 3)).map(|query| random(format!("random_{query}"), &mut rng)).collect()
+    let mut queries: Vec<RandomQuery> =
+        (0..rng.between(1, 3)).map(|query| random(format!("random_{query}"), &mut rng)).collect();
+    for query in &mut queries {
+        // A session's result that can change depends on the session alone.
+        let is_alone = !query.template.contains("QUALIFY");
+        if is_alone || !matches!(query.windows, Windows::Session { .. }) {
+            query.changes = Changes::draw(number);
+            query.letters |= query.changes.is_some_and(|changes| changes.allowed > 0);
+        }
+    }
+    queries
 }
 
 fn one_of(rng: &mut Rng, choices: &[&'static str]) -> &'static str {
@@ -71,6 +119,8 @@ fn random(name: String, rng: &mut Rng) -> RandomQuery {
         windows: windows(rng),
         grace: *rng.pick(&[0, 0, 1, 2000, 7500]).unwrap_or(&0),
         letters: rng.chance(60),
+        changes: None,
+        key_columns: keys.len(),
         spelling: *rng
             .pick(&[Spelling::Plain, Spelling::Flink, Spelling::Named])
             .unwrap_or(&Spelling::Plain),

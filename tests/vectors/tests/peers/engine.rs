@@ -150,7 +150,8 @@ impl Verbs {
                     ticks.arrival = WallMs(ticks.records.len() as i64);
                 }
                 ticks.records.push(record.clone());
-                let segment = ticks.append(log, decoder, combiner, record);
+                let gap = vector.window.gap_of(record);
+                let segment = ticks.append(log, decoder, combiner, record, gap);
                 ticks.tick(log, Some(&segment), None);
             }
             Event::Watermark(watermark) => ticks.tick(log, None, Some(watermark)),
@@ -189,9 +190,12 @@ impl Ticks {
         decoder: &mut Decoder,
         combiner: &mut Combiner,
         record: &Record,
+        gap: Option<i64>,
     ) -> Segment {
         let Record { t, key, value, group, side } = record;
-        let text = json!({ "t": t, "key": key, "value": value, "group": group, "side": side });
+        let text = json!({
+            "t": t, "key": key, "value": value, "group": group, "side": side, "gap": gap
+        });
         let text = text.to_string();
         let position = Position::from_offset(self.records.len() as u64 - 1);
         let raw = RawRecord { bytes: 0..text.len() as u32, position, arrival: self.arrival };

@@ -57,6 +57,7 @@ pub(crate) const RUN: &[&str] = &[
     "beam_session_merging",
     "beam_session_seconds",
     "beam_session_simple",
+    "flink_session_dynamic_gap",
     "bytewax_session_apart",
     "bytewax_session_backward_exact",
     "bytewax_session_backward_within",
@@ -135,10 +136,6 @@ pub(crate) const RUN: &[&str] = &[
     "quix_sliding_right_window_created",
     "quix_sliding_right_window_exists",
     "quix_sliding_right_window_updated",
-];
-
-/// The vectors whose SQL is still refused. One that is not any more belongs above.
-pub(crate) const WAITING: &[&str] = &[
     // count
     "flink_count_trigger_purging",
     "quix_count_hopping_count",
@@ -194,10 +191,6 @@ pub(crate) const NOT_RUN: &[(&str, &str)] = &[
     (
         "beam_discarding",
         "a window fires after every second element as well as when it closes, and each firing holds only what came since the previous one; ours has one result per window, when it closes",
-    ),
-    (
-        "flink_session_dynamic_gap",
-        "each event brings a gap of its own (3000 for key1; for key2 1000 or 2000 by its value); ours has one gap per query",
     ),
     (
         "kafka_join_left_after0",

@@ -19,12 +19,12 @@ mod watermark;
 use std::fmt::Write as _;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use lists::{NOT_RUN, RUN, WAITING};
+use lists::{NOT_RUN, RUN};
 
 #[test]
 fn every_vector_is_run_or_listed_with_a_reason() {
     let mut listed: Vec<&str> =
-        RUN.iter().chain(WAITING).chain(NOT_RUN.iter().map(|(name, _)| name)).copied().collect();
+        RUN.iter().chain(NOT_RUN.iter().map(|(name, _)| name)).copied().collect();
     listed.sort_unstable();
     assert_eq!(listed, vectors::names().unwrap(), "lists.rs is left, the files of data/ are right");
     for (name, reason) in NOT_RUN {
@@ -51,18 +51,6 @@ fn peers_agree() {
     println!("{report}");
     println!("{} vectors run, {} not run", RUN.len(), NOT_RUN.len());
     assert!(failed.is_empty(), "these vectors differ (each is told above): {failed:?}");
-}
-
-#[test]
-fn vectors_that_wait_are_refused() {
-    for name in WAITING {
-        let vector = vectors::load(name).unwrap_or_else(|error| panic!("{name}: {error}"));
-        let text = sql::pipeline(&vector, &dialect::of(&vector));
-        let pipeline =
-            tidemill_pipeline::parse("pipeline.toml", &text, std::path::Path::new("."), &|_| None)
-                .unwrap_or_else(|errors| panic!("{name}: {errors:?}"));
-        assert!(tidemill_plan::plan(&pipeline).is_err(), "{name} can be run");
-    }
 }
 
 fn check(vector: &vectors::Vector) {

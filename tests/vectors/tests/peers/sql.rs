@@ -33,7 +33,7 @@ name = "vector"
 
 [streams.events]
 format = "json"
-columns = {{ k = {{ type = "string", path = "key" }}, v = {{ type = "{value}", path = "value" }}, g = {{ type = "string", path = "group" }}, side = "string", t = "timestamp_ms" }}
+columns = {{ k = {{ type = "string", path = "key" }}, v = {{ type = "{value}", path = "value" }}, g = {{ type = "string", path = "group" }}, side = "string", gap = "bigint", t = "timestamp_ms" }}
 event_time = "{event_time}"
 out_of_orderness = "{wait_ms}ms"
 
@@ -145,6 +145,7 @@ fn windows(vector: &Vector, dialect: &Dialect) -> String {
             let step = interval(window.step_ms.expect("step_ms"));
             format!("CUMULATE(events, {time}, {step}, {}{offset})", size())
         }
+        "session" if window.gap.is_some() => "SESSION(events, t, gap)".to_string(),
         "session" => {
             let gap_ms = window.gap_ms.expect("gap_ms") + dialect.gap_shift_ms;
             format!("SESSION(events, t, {})", interval(gap_ms))

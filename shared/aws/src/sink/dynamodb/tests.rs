@@ -237,3 +237,81 @@ async fn a_dead_letter_always_fits_an_item() {
     let items = items(&client).await;
     assert!(items[0].contains("\"shortened_length\":"), "{}", items[0]);
 }
+
+/// Rows of an epoch as results that can change have them: upserted, or withdrawn.
+fn changing(epoch: u64, key: &str, op: &str, revision: i64) -> Emission {
+    use arrow::array::{ArrayRef, Int64Array, RecordBatch, StringArray};
+    use std::sync::Arc;
+
+    let mut emission = emission(epoch, &[key]);
+    let rows = &emission.results[0].batch;
+    let number = (op == "upsert").then_some(revision * 10);
+    let columns: [(&str, ArrayRef); 6] = [
+        ("k", Arc::clone(rows.column(0))),
+        ("window_start", Arc::clone(rows.column(1))),
+        ("window_end", Arc::clone(rows.column(2))),
+        ("n", Arc::new(Int64Array::from(vec![number]))),
+        ("op", Arc::new(StringArray::from(vec![op]))),
+        ("revision", Arc::new(Int64Array::from(vec![revision]))),
+    ];
+    emission.results[0].batch = RecordBatch::try_from_iter(columns).unwrap();
+    emission
+}
+
+fn changing_sink(aws: &Aws) -> DynamoSink {
+    let mut queries = queries(Some(vec![0]));
+    queries.get_mut("q").unwrap().can_change = true;
+    DynamoSink::new(aws, "out", "results", queries)
+}
+
+#[tokio::test]
+async fn an_older_epoch_neither_overwrites_a_newer_row_nor_brings_a_withdrawn_one_back() {
+    let dynamodb = DynamoDbLocal::start();
+    let aws = Aws::emulator(&dynamodb.url());
+    let client = Client::new(aws.sdk());
+    create_table(&client, "results", "sk").await;
+    let mut sink = changing_sink(&aws);
+    let row = |epoch: u64, revision: i64, rest: &str| {
+        format!(
+            "pk=q/a sk={WINDOW} k=a {rest} result_epoch=#{epoch} result_id=q/{epoch}/0 \
+             revision=#{revision} {COLUMNS}"
+        )
+    };
+    let first = row(3, 0, "n=#0 op=upsert");
+    let second = row(5, 1, "n=#10 op=upsert");
+    let gone = row(8, 2, "op=delete");
+    let back = row(10, 3, "n=#30 op=upsert");
+    for (epoch, op, revision, expected) in [
+        (3, "upsert", 0, &first),
+        (3, "upsert", 0, &first),
+        (5, "upsert", 1, &second),
+        (3, "upsert", 0, &second),
+        (5, "upsert", 1, &second),
+        (8, "delete", 2, &gone),
+        (5, "upsert", 1, &gone),
+        (3, "upsert", 0, &gone),
+        (8, "delete", 2, &gone),
+        (10, "upsert", 3, &back),
+        (8, "delete", 2, &back),
+    ] {
+        let taken = sink.emit(&changing(epoch, "a", op, revision)).await.unwrap();
+        assert_eq!(taken, Taken::default());
+        assert_eq!(items(&client).await, std::slice::from_ref(expected), "after epoch {epoch}");
+    }
+}
+
+#[tokio::test]
+async fn a_table_too_busy_for_a_row_is_asked_again_and_a_failing_one_is_named() {
+    let calls = AtomicUsize::new(0);
+    let busy = FakeAws::start(move |_| match calls.fetch_add(1, Ordering::Relaxed) {
+        0..4 => error(400, "ProvisionedThroughputExceededException", "slow down"),
+        _ => (200, json!({})),
+    });
+    changing_sink(&busy.aws()).emit(&changing(4, "a", "upsert", 0)).await.unwrap();
+    assert_eq!(busy.requests("PutItem").len(), 5);
+
+    let denied = FakeAws::start(|_| error(400, "AccessDeniedException", "it says"));
+    let mut sink = changing_sink(&denied.aws());
+    let failed = sink.emit(&changing(4, "a", "upsert", 0)).await.unwrap_err();
+    assert!(failed.reason.contains("dynamodb:PutItem"), "{failed}");
+}
