@@ -7,6 +7,7 @@ use vectors::{Row, Vector};
 
 use crate::dialect::{Clock, Dialect, Firing, LateEntry};
 use crate::engine::{self, Outcome, Snapshots};
+use crate::sql;
 
 /// Runs a vector and asserts everything that it says.
 pub(crate) fn check(vector: &Vector, dialect: &Dialect) {
@@ -32,11 +33,33 @@ pub(crate) fn check(vector: &Vector, dialect: &Dialect) {
         assert_same("windows still open", &open, &[]);
     }
     check_late(vector, dialect, &outcome);
+    if dialect.firing == Firing::SoFar {
+        check_firings(vector, dialect);
+    }
     if let Some(updates) = &vector.updates {
         check_updates(vector, dialect, updates, |outcome| {
             ours(vector, dialect, &[outcome.closed, outcome.open].concat())
         });
+        check_early(vector, dialect, updates);
     }
+}
+
+/// An engine that fires a window again for each late record: `late = "update"` emits its result
+/// again just so.
+fn check_firings(vector: &Vector, dialect: &Dialect) {
+    let text = sql::changing(vector, dialect, false);
+    let changes = engine::changes(vector, dialect, &text);
+    assert_same("firings", &ours(vector, dialect, &plain(changes)), &vector.expected);
+}
+
+/// Without what tells changes apart.
+fn plain(mut changes: Vec<Row>) -> Vec<Row> {
+    for row in &mut changes {
+        for member in ["op", "revision", "timing", "after"] {
+            row.remove(member);
+        }
+    }
+    changes
 }
 
 /// Whether a clock per key and one clock of all keys judge every record alike: no record is behind
@@ -177,6 +200,34 @@ pub(crate) fn check_updates(
         }
         for row in now.iter().filter(|row| !before.contains(row)) {
             assert!(expected.contains(row), "event {index} changes {row:?}");
+        }
+    }
+}
+
+/// `emit = "updates"` emits the windows that an event touched, when it has come: each update, and beside it
+/// only rows of other keys of its window as they were told before.
+fn check_early(vector: &Vector, dialect: &Dialect, updates: &[Row]) {
+    let text = sql::changing(vector, dialect, true);
+    let changes = engine::changes(vector, dialect, &text);
+    let after = |row: &Row| row["after"].as_u64().expect("an event's index");
+    let first = updates.iter().map(after).min().expect("an update");
+    for index in first..vector.events.len() as u64 {
+        let early = |row: &&Row| after(row) == index && row["timing"] == "early";
+        let early: Vec<Row> = changes.iter().filter(early).cloned().collect();
+        let early = canonical(&ours(vector, dialect, &plain(early)));
+        let told = |of: &dyn Fn(u64) -> bool| {
+            let those = updates.iter().filter(|row| of(after(row))).map(without_after);
+            canonical(&those.collect::<Vec<_>>())
+        };
+        for update in told(&|at| at == index) {
+            assert!(early.contains(&update), "{update:?} is not among {early:?} at {index}");
+        }
+        // Some tests look only at the last updates.
+        if first == 0 {
+            let known = told(&|at| at <= index);
+            for row in &early {
+                assert!(known.contains(row), "{row:?} at {index} was never told");
+            }
         }
     }
 }

@@ -63,7 +63,7 @@ pub(crate) enum Snapshots {
 /// Appends all records of a vector, then asserts how many rows are kept at each watermark that
 /// `expected` names: there, a watermark says that nothing of its time comes any more.
 pub(crate) fn check_kept(vector: &Vector, dialect: &Dialect) {
-    let mut verbs = Verbs::new(vector, dialect);
+    let mut verbs = Verbs::new(vector, dialect, &sql::pipeline(vector, dialect));
     for event in &vector.events {
         verbs.happen(vector, event);
     }
@@ -76,6 +76,24 @@ pub(crate) fn check_kept(vector: &Vector, dialect: &Dialect) {
     }
 }
 
+/// What each event of a vector makes a pipeline emit whose results change: rows that are not
+/// deletes, each with its event's index as `after`.
+pub(crate) fn changes(vector: &Vector, dialect: &Dialect, text: &str) -> Vec<Row> {
+    let mut verbs = Verbs::new(vector, dialect, text);
+    let mut changes = Vec::new();
+    for (index, event) in vector.events.iter().enumerate() {
+        verbs.happen(vector, event);
+        for mut row in std::mem::take(&mut verbs.ticks.outcome.closed) {
+            if row["op"] == "upsert" {
+                row.insert("after".to_string(), json!(index));
+                changes.push(row);
+            }
+        }
+        verbs.pass_through_a_snapshot();
+    }
+    changes
+}
+
 /// Runs the first `count` events of a vector, then ends the input.
 pub(crate) fn run(
     vector: &Vector,
@@ -83,7 +101,7 @@ pub(crate) fn run(
     count: usize,
     snapshots: Snapshots,
 ) -> Outcome {
-    let mut verbs = Verbs::new(vector, dialect);
+    let mut verbs = Verbs::new(vector, dialect, &sql::pipeline(vector, dialect));
     for event in &vector.events[..count] {
         verbs.happen(vector, event);
         if snapshots == Snapshots::EachTick {
@@ -104,9 +122,8 @@ struct Verbs {
 }
 
 impl Verbs {
-    fn new(vector: &Vector, dialect: &Dialect) -> Verbs {
-        let text = sql::pipeline(vector, dialect);
-        let pipeline = tidemill_pipeline::parse("pipeline.toml", &text, Path::new("."), &|_| None)
+    fn new(vector: &Vector, dialect: &Dialect, text: &str) -> Verbs {
+        let pipeline = tidemill_pipeline::parse("pipeline.toml", text, Path::new("."), &|_| None)
             .unwrap_or_else(|errors| panic!("{errors:?} in\n{text}"));
         let stream = &pipeline.streams["events"];
         let plan =

@@ -5,19 +5,37 @@ use vectors::{Event, Vector};
 use crate::dialect::{Clock, Dialect};
 use crate::rows;
 
-/// The pipeline file's text.
+/// The pipeline file's text: each result once, when it is final.
 pub(crate) fn pipeline(vector: &Vector, dialect: &Dialect) -> String {
+    let window = &vector.window;
+    // Lateness and grace keep a window open alike; no vector has both.
+    let grace_ms = match rows::is(vector) {
+        true => 0,
+        false => window.grace_ms.or(window.lateness_ms).unwrap_or(0),
+    };
+    pipeline_with(vector, dialect, &format!("grace = \"{grace_ms}ms\"\nlate = \"dead_letter\""))
+}
+
+/// The same, whose results change: emitted again for each late record, and with `early` for each one.
+pub(crate) fn changing(vector: &Vector, dialect: &Dialect, early: bool) -> String {
+    let grace_ms = vector.window.grace_ms.unwrap_or(0);
+    let mut settings = format!("grace = \"{grace_ms}ms\"");
+    if let Some(lateness_ms) = vector.window.lateness_ms {
+        settings += &format!("\nlate = \"update\"\nallowed_lateness = \"{lateness_ms}ms\"");
+    }
+    if early {
+        settings += "\nemit = \"updates\"";
+    }
+    pipeline_with(vector, dialect, &settings)
+}
+
+fn pipeline_with(vector: &Vector, dialect: &Dialect, settings: &str) -> String {
     let window = &vector.window;
     let whole_numbers = vector.events.iter().all(|event| match event {
         Event::Record(record) => record.value.is_i64(),
         _ => true,
     });
     let value = if whole_numbers { "bigint" } else { "string" };
-    // Lateness and grace keep a window open alike; no vector has both.
-    let grace_ms = match rows::is(vector) {
-        true => 0,
-        false => window.grace_ms.or(window.lateness_ms).unwrap_or(0),
-    };
     let wait_ms = match dialect.clock {
         Clock::Records => window.wait_ms.unwrap_or(0),
         Clock::Given | Clock::End => 0,
@@ -41,8 +59,7 @@ out_of_orderness = "{wait_ms}ms"
 sql = '''
 {sql}
 '''
-grace = "{grace_ms}ms"
-late = "dead_letter"
+{settings}
 {options}
 "#
     )
