@@ -243,7 +243,7 @@ fn plan_statement(
         split = split::split(engine::needed_columns(state, plan)?, options)?;
     }
     let Split { mut stages, mut graph, shape, upper } = split;
-    let row_wise = split::is_row_wise(&upper);
+    let row_wise = shape.is_none() || split::is_row_wise(&upper);
     let sort_first = split::window_outputs(&upper);
     let upper_stages = split::stages_above(&upper)?;
     let key = result_key::of(&upper, shape);

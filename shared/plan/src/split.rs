@@ -118,25 +118,35 @@ fn shape_above(upper: &LogicalPlan) -> Result<Option<WindowShape>> {
     .into_engine())
 }
 
-/// Above rows only what looks at one row at a time can run.
+/// Above rows only what looks at one row at a time can run, and with it joins with static tables.
 fn check_rows(upper: &LogicalPlan) -> Result<()> {
     check_volatile(upper)?;
-    if is_row_wise(upper) {
-        return Ok(());
-    }
-    let mut refusal = None;
     upper.apply(|node| {
-        let passes = matches!(
-            node,
-            LogicalPlan::Projection(_) | LogicalPlan::Filter(_) | LogicalPlan::SubqueryAlias(_)
-        );
-        if !passes && is_closed(node).is_none() {
-            refusal = Some(rows::refuse_node(node));
-            return Ok(TreeNodeRecursion::Stop);
+        let is_lookup =
+            |join: &Join| closes(&join.left) != closes(&join.right) && !keeps_table_rows(join);
+        let passes = match node {
+            LogicalPlan::Projection(_) | LogicalPlan::Filter(_) | LogicalPlan::SubqueryAlias(_) => {
+                true
+            }
+            LogicalPlan::Join(join) => is_lookup(join),
+            other => is_closed(other).is_some(),
+        };
+        if !closes(node) {
+            return Ok(TreeNodeRecursion::Jump);
         }
-        Ok(TreeNodeRecursion::Continue)
+        if !passes {
+            return Err(rows::refuse_node(node).into_engine());
+        }
+        match node
+            .expressions()
+            .iter()
+            .any(|it| any_part(it, |part| rows::subquery_of(part).is_some()))
+        {
+            true => Err(rows::refuse_subquery().into_engine()),
+            false => Ok(TreeNodeRecursion::Continue),
+        }
     })?;
-    Err(refusal.unwrap_or_else(rows::refuse_subquery).into_engine())
+    Ok(())
 }
 
 /// What a query's settings say about its plan.

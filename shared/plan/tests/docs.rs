@@ -1,7 +1,8 @@
 //! What the documents show can be run: every SQL block of `docs/sql.md` is planned against the
 //! pipeline at the top of that document, and every pipeline of `examples/` is read and planned.
 //!
-//! A block that the document calls refused (```` ```sql refused CODE ````) must be refused with
+//! A block says what stands beside it in the query's section: ```` ```sql with keep = "1d" ````.
+//! One that the document calls refused (```` ```sql refused CODE ````) must be refused with
 //! that code. Links between documents lead to a file and a heading.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
@@ -68,7 +69,8 @@ fn every_query_of_the_sql_reference_plans_or_is_refused_as_it_says() {
             "line {}: the SQL cannot be put into TOML",
             block.line
         );
-        let text = format!("{pipeline}\n[queries.q]\nsql = '''\n{}'''\n", block.text);
+        let options = block.info.strip_prefix("sql with ").unwrap_or_default();
+        let text = format!("{pipeline}\n[queries.q]\n{options}\nsql = '''\n{}'''\n", block.text);
         let result = plan(&read(&text, folder.path()));
         match (block.info.strip_prefix("sql refused "), result) {
             (None, Ok(plan)) => {

@@ -132,7 +132,8 @@ fn what_cannot_run_is_refused_with_a_way_out() {
         ),
         ("SELECT k, COUNT(*) FROM TUMBLE(s, ts) GROUP BY k, window_end", "plan::window::arguments"),
         ("SELECT k, ROW_NUMBER() OVER (ORDER BY ts) FROM s", "plan::over"),
-        ("SELECT s.k FROM s JOIN r ON s.k = r.k", "plan::join::streams"),
+        ("SELECT s.k FROM s JOIN r ON s.k = r.k", "plan::join::unbounded"),
+        ("SELECT s.k FROM s JOIN r ON s.k = r.k AND s.ts > r.ts", "plan::join::unbounded"),
         (
             "SELECT s.k, COUNT(*) FROM TUMBLE(s, ts, INTERVAL '1' DAY) s JOIN r ON s.k = r.k GROUP BY s.k, window_end",
             "plan::join::streams",
