@@ -77,7 +77,7 @@ fn bench(options: &[&str]) -> Result<(), String> {
         if only.as_ref().is_some_and(|only| only != case.name) {
             continue;
         }
-        measure_case(&case, events, &folder, &binaries, &tidemill)?;
+        measure_case(case, events, &folder, &binaries, &tidemill)?;
     }
     Ok(())
 }
