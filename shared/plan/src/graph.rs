@@ -55,7 +55,7 @@ pub enum NodeKind {
     /// Hands on what ingest ships: rows in order, or window by window.
     Rows(RowStage),
     /// Aggregates windows of what an earlier stage hands over.
-    AggregateRows(AggregateRows),
+    AggregateRows(Box<AggregateRows>),
     /// Makes other rows of what earlier stages hand over.
     Derived(Derived),
 }
@@ -161,7 +161,8 @@ impl Node {
         match &self.kind {
             NodeKind::Aggregate(stage) => vec![Arc::clone(&stage.partial)],
             NodeKind::Rows(stage) => vec![Arc::clone(&stage.kept)],
-            NodeKind::AggregateRows(AggregateRows { input, stage }) => {
+            NodeKind::AggregateRows(aggregate) => {
+                let AggregateRows { input, stage } = aggregate.as_ref();
                 let waiting = (!input.is_ordered).then(|| Arc::clone(&input.schema));
                 let sequence = stage.needs_order.then(sequence_schema);
                 let of_stage = [Arc::clone(&stage.partial)];
@@ -201,7 +202,8 @@ impl NodeKind {
         match self {
             NodeKind::Aggregate(stage) => vec![&mut stage.lower],
             NodeKind::Rows(stage) => vec![&mut stage.lower],
-            NodeKind::AggregateRows(AggregateRows { input, stage }) => {
+            NodeKind::AggregateRows(aggregate) => {
+                let AggregateRows { input, stage } = aggregate.as_mut();
                 vec![&mut input.plan, &mut stage.lower]
             }
             NodeKind::Derived(derived) => {
@@ -222,7 +224,8 @@ impl NodeKind {
                 stage.partial,
                 stage.output
             ),
-            NodeKind::AggregateRows(AggregateRows { input, stage }) => {
+            NodeKind::AggregateRows(aggregate) => {
+                let AggregateRows { input, stage } = aggregate.as_ref();
                 input.describe() + &describe_aggregate(stage)
             }
             NodeKind::Derived(derived) => {

@@ -438,7 +438,7 @@ impl Cut {
         check_window_grouped(&stage)?;
         let leaf = closed_leaf(&stage, number, schema, delay_ms);
         let output = Arc::clone(&stage.closed);
-        let kind = NodeKind::AggregateRows(AggregateRows { input, stage });
+        let kind = NodeKind::AggregateRows(Box::new(AggregateRows { input, stage }));
         self.nodes.push(Node { kind, output });
         Ok(leaf)
     }

@@ -242,7 +242,7 @@ impl WindowFunctions {
             Data::Rows(name, plan) => {
                 let time = time_column(&bound["TIMECOL"]);
                 let time = context.sql_to_expr(time, plan.schema())?;
-                windows_over(plan, shape, time, name)
+                windows_over(*plan, shape, time, name)
             }
         }
     }
@@ -447,7 +447,7 @@ enum Data<'a> {
     /// A stream of the pipeline.
     Stream(&'a Stream),
     /// A relation of the query itself, by its name.
-    Rows(TableReference, LogicalPlan),
+    Rows(TableReference, Box<LogicalPlan>),
 }
 
 /// The WITH clause that is called so, if there is one.
@@ -466,7 +466,7 @@ fn rows_called(name: String, context: &mut dyn RelationPlannerContext) -> Option
         index_hints: Vec::new(),
     };
     let plan = context.plan(table).ok()?;
-    reads_stream(&plan).then(|| Data::Rows(TableReference::bare(name), plan))
+    reads_stream(&plan).then(|| Data::Rows(TableReference::bare(name), Box::new(plan)))
 }
 
 /// The column that a time argument names, with or without DESCRIPTOR around it.

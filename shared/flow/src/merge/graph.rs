@@ -168,10 +168,8 @@ impl OpenGraph {
                         Handed::Windows(window_rows(plan, stage, shape, kept, before, watermark)?)
                     }
                 },
-                (
-                    NodeKind::AggregateRows(AggregateRows { input: glue, stage }),
-                    OpenNode::RowsWindows { input, windows },
-                ) => {
+                (NodeKind::AggregateRows(aggregate), OpenNode::RowsWindows { input, windows }) => {
+                    let AggregateRows { input: glue, stage } = aggregate.as_ref();
                     let reached = watermark.minus_unless_max(glue.delay_ms);
                     let rows = input.take(glue, &handed[glue.from], reached)?;
                     let before = before.map(|before| before.minus_unless_max(glue.delay_ms));
@@ -228,10 +226,8 @@ impl OpenGraph {
                         counts.map(|(time, rows)| (final_at(time).plus(plan.grace_ms), rows));
                     closing.extend(counts.filter(|(at, _)| *at <= watermark));
                 }
-                (
-                    NodeKind::AggregateRows(AggregateRows { input, stage }),
-                    OpenNode::RowsWindows { windows, .. },
-                ) => {
+                (NodeKind::AggregateRows(aggregate), OpenNode::RowsWindows { windows, .. }) => {
+                    let AggregateRows { input, stage } = aggregate.as_ref();
                     let back = |at: EventMs| at.minus_unless_max(input.delay_ms);
                     let of_windows =
                         windows.closing(plan, stage, before.map(back), back(watermark));
@@ -261,10 +257,8 @@ impl OpenGraph {
                 };
                 Some(end.plus(plan.grace_ms))
             }
-            (
-                NodeKind::AggregateRows(AggregateRows { input: glue, stage }),
-                OpenNode::RowsWindows { input, windows },
-            ) => {
+            (NodeKind::AggregateRows(aggregate), OpenNode::RowsWindows { input, windows }) => {
+                let AggregateRows { input: glue, stage } = aggregate.as_ref();
                 let waits = input.waiting.as_ref().and_then(Ordered::newest);
                 let ends = windows.last_close(stage);
                 waits.map(|newest| newest.plus(1)).max(ends).map(|at| at.plus(glue.delay_ms))
@@ -294,10 +288,8 @@ impl OpenGraph {
                     vec![sessions.rows(stage)?]
                 }
                 (NodeKind::Rows(_), OpenNode::Rows(kept)) => vec![kept.part()?],
-                (
-                    NodeKind::AggregateRows(AggregateRows { stage, .. }),
-                    OpenNode::RowsWindows { input, windows },
-                ) => {
+                (NodeKind::AggregateRows(aggregate), OpenNode::RowsWindows { input, windows }) => {
+                    let AggregateRows { stage, .. } = aggregate.as_ref();
                     let waiting = input.waiting.as_mut().map(Ordered::part).transpose()?;
                     waiting.into_iter().chain(windows.parts(stage)?).collect()
                 }
@@ -359,10 +351,8 @@ impl OpenGraph {
                     sessions.restore(plan, next()?)
                 }
                 (NodeKind::Rows(_), OpenNode::Rows(kept)) => kept.restore(next()?),
-                (
-                    NodeKind::AggregateRows(AggregateRows { stage, .. }),
-                    OpenNode::RowsWindows { input, windows },
-                ) => {
+                (NodeKind::AggregateRows(aggregate), OpenNode::RowsWindows { input, windows }) => {
+                    let AggregateRows { stage, .. } = aggregate.as_ref();
                     if let Some(waiting) = &mut input.waiting {
                         waiting.restore(next()?);
                     }
@@ -405,9 +395,10 @@ impl OpenGraph {
                     starts.extend(kept.oldest());
                 }
                 (
-                    NodeKind::AggregateRows(AggregateRows { input, stage }),
+                    NodeKind::AggregateRows(aggregate),
                     OpenNode::RowsWindows { windows: of_node, .. },
                 ) => {
+                    let AggregateRows { input, stage } = aggregate.as_ref();
                     let closed = closed.map(|at| at.minus_unless_max(input.delay_ms));
                     let (open, oldest, rows) = of_node.measure(plan, stage, closed);
                     windows = windows.max(open);
