@@ -280,11 +280,10 @@ impl Operator for Count {
         };
         let times = times.values();
         self.watermark = watermark.0;
-        let last: Vec<i64> = self.keys.last.clone();
+        let mut last: Vec<i64> = self.keys.last.clone();
         let marks = self.keys.take_rows(&batch.columns()[..self.stage.stage.keys], times)?;
         self.since.resize(self.keys.len(), self.stage.shape.step);
         let mut counting = self.opened();
-        let mut last = last;
         last.resize(self.keys.len(), i64::MIN);
         for (row, time) in times.iter().enumerate() {
             let key = marks.keys[row] as usize;
@@ -295,9 +294,9 @@ impl Operator for Count {
             last[key] = *time;
             counting.row(row, key, *time, &mut self.since[key]);
         }
-        for key in 0..self.keys.len() {
+        for (key, last) in last.iter().enumerate() {
             if !self.keys.goes_on(key, self.watermark) {
-                counting.give_up(key, last[key]);
+                counting.give_up(key, *last);
             }
         }
         if counting.windows.is_empty() {

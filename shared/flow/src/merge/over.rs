@@ -16,6 +16,7 @@ mod extremes;
 mod framed;
 pub(super) mod keys;
 pub(super) mod last;
+mod needs;
 mod running;
 
 use std::sync::Arc;
@@ -30,8 +31,9 @@ use datafusion::physical_expr::PhysicalExpr;
 use tidemill_model::EventMs;
 use tidemill_plan::OverStage;
 
-use self::framed::{KeyNeeds, Layout, Needs};
+use self::framed::Layout;
 use self::keys::{DROPPED, Keys, Marks};
+use self::needs::{KeyNeeds, Needs};
 use self::running::{Came, Running, columns_of};
 use super::operator::{Operator, Rows};
 use crate::aggregate::rows_bytes;
@@ -214,17 +216,16 @@ impl Over {
             goes_to[*row as usize] = place as u32;
         }
         let mut ahead = self.frame(all, true, 0, &goes_to, ripe.len())?;
-        let mut next = 0;
         let mut taken = vec![0u32; ripe.len()];
         let mut stays = Vec::new();
-        for (row, waits) in all.waits.iter_mut().enumerate().filter(|(_, waits)| **waits) {
+        let waiting_rows = all.waits.iter_mut().enumerate().filter(|(_, waits)| **waits);
+        for (next, (row, waits)) in waiting_rows.enumerate() {
             let ripe = goes_to[row] != DROPPED;
             if ripe {
-                taken[goes_to[row] as usize] = next;
+                taken[goes_to[row] as usize] = next as u32;
                 *waits = false;
             }
             stays.push(!ripe);
-            next += 1;
         }
         let rows = take_record_batch(&waiting, &UInt32Array::from(taken))?;
         self.waiting = Some(match ripe.is_empty() {

@@ -9,6 +9,8 @@
 
 /// Digits for all doubles (2098 bits), and for carries of 2^60 additions.
 const DIGITS: usize = 68;
+/// What is used of a sum of nothing: any digit makes it larger on both sides.
+const NONE_USED: std::ops::Range<usize> = std::ops::Range { start: DIGITS, end: 0 };
 /// Each addition changes a digit by less than 2^32, so that this many fit into 63 bits.
 const ADDITIONS_MAX: u32 = 1 << 30;
 
@@ -16,7 +18,7 @@ const ADDITIONS_MAX: u32 = 1 << 30;
 pub(super) struct ExactSum {
     /// Σ digits[i] · 2^(32·i − 1074).
     digits: [i64; DIGITS],
-    /// Digits outside of it are zero.
+    /// Digits outside of it are zero; empty, its ends crossed, when all are.
     used: std::ops::Range<usize>,
     additions: u32,
     nans: i64,
@@ -27,14 +29,14 @@ pub(super) struct ExactSum {
 
 impl ExactSum {
     pub(super) fn new() -> ExactSum {
-        ExactSum { digits: [0; DIGITS], used: DIGITS..0, additions: 0, nans: 0, plus: 0, minus: 0 }
+        ExactSum { digits: [0; DIGITS], used: NONE_USED, additions: 0, nans: 0, plus: 0, minus: 0 }
     }
 
     pub(super) fn clear(&mut self) {
         if self.used.start < self.used.end {
             self.digits[self.used.clone()].fill(0);
         }
-        self.used = DIGITS..0;
+        self.used = NONE_USED;
         (self.additions, self.nans, self.plus, self.minus) = (0, 0, 0, 0);
     }
 

@@ -8,24 +8,26 @@
 //!
 //! Not here: functions that see rows near their own (`framed`).
 
+mod carried;
+mod engine;
+
 use std::sync::Arc;
 
 use arrow::array::{
     Array, ArrayRef, ArrowPrimitiveType, AsArray, BooleanArray, Float64Array, PrimitiveArray,
-    RecordBatch, UInt32Array, UInt64Array, new_empty_array, new_null_array,
+    RecordBatch, UInt64Array, new_empty_array, new_null_array,
 };
 use arrow::buffer::NullBuffer;
-use arrow::compute::{concat, filter, take};
+use arrow::compute::{concat, filter};
 use arrow::datatypes::{
     ArrowNativeTypeOp, DataType, Decimal128Type, Float64Type, Int64Type, UInt64Type,
 };
 use datafusion::common::{Result, ScalarValue, internal_err};
-use datafusion::logical_expr::Accumulator;
 use datafusion::physical_expr::aggregate::AggregateFunctionExpr;
 use tidemill_plan::{Method, OverCall, OverFunction, Sight};
 
-use super::DROPPED;
-use super::extremes::{Before, before, ordered};
+use self::carried::carry;
+use self::engine::Engine;
 use super::keys::Marks;
 
 /// Rows that came, for one function.
@@ -89,8 +91,8 @@ fn fold(function: &OverFunction, came: &Came<'_>, fold: &mut impl Fold) -> Resul
         while peers && to < keys.len() && came.times[to] == came.times[from] {
             to += 1;
         }
-        for row in from..to {
-            let key = keys[row] as usize;
+        for (row, key) in (from..to).zip(&keys[from..to]) {
+            let key = *key as usize;
             if function.ends && came.marks.fresh[row] {
                 fold.reset(key)?;
             }
@@ -466,165 +468,9 @@ pub(super) fn averages(sums: &ArrayRef, rows: &[u64]) -> ArrayRef {
     Arc::new(each.collect::<Float64Array>())
 }
 
-struct Chosen<'a, C> {
-    rows: &'a mut [u64],
-    /// For each key the place of its value, among those of keys and then those of rows.
-    places: Vec<u32>,
-    counts: C,
-    is_better: Choice<'a>,
-    known: u32,
-    values: Vec<Option<u32>>,
-}
-
-enum Choice<'a> {
-    /// The n-th.
-    Nth(u64),
-    Last,
-    /// The one that stands before the others.
-    First(Before<'a>),
-}
-
-impl<C: Fn(usize) -> bool> Fold for Chosen<'_, C> {
-    fn reset(&mut self, key: usize) -> Result<()> {
-        (self.rows[key], self.places[key]) = (0, DROPPED);
-        Ok(())
-    }
-
-    fn add(&mut self, row: usize, key: usize) -> Result<()> {
-        if !(self.counts)(row) {
-            return Ok(());
-        }
-        self.rows[key] += 1;
-        let place = self.known + row as u32;
-        let kept = self.places[key];
-        let is_better = match &self.is_better {
-            Choice::Nth(nth) => self.rows[key] == *nth,
-            Choice::Last => true,
-            Choice::First(before) => kept == DROPPED || before(place as usize, kept as usize),
-        };
-        if is_better {
-            self.places[key] = place;
-        }
-        Ok(())
-    }
-
-    fn read(&mut self, _: usize, key: usize) -> Result<()> {
-        let place = self.places[key];
-        self.values.push((place != DROPPED).then_some(place));
-        Ok(())
-    }
-}
-
-/// FIRST_VALUE and the like, MIN and MAX: a row's value, carried on.
-fn carry(
-    rows: &mut Vec<u64>,
-    carried: &mut ArrayRef,
-    function: &OverFunction,
-    call: &OverCall,
-    came: &Came<'_>,
-    taken: impl Fn(usize) -> bool,
-) -> Result<ArrayRef> {
-    let known = carried.len();
-    let (argument, ignore_nulls) = match call {
-        OverCall::Value { argument, ignore_nulls, .. } => (*argument, *ignore_nulls),
-        OverCall::Aggregate { arguments, .. } => (arguments[0], true),
-        _ => return internal_err!("a carried value of another function"),
-    };
-    let argument = &came.arguments[argument];
-    let pool = concat(&[carried.as_ref(), argument.as_ref()])?;
-    let (pool, is_better) = match call {
-        OverCall::Aggregate { method, .. } => {
-            let pool = ordered(&pool);
-            let before = before(&pool, *method)?;
-            (pool, Choice::First(before))
-        }
-        OverCall::Value { nth, .. } if *nth > 0 => (pool, Choice::Nth(*nth as u64)),
-        _ => (pool, Choice::Last),
-    };
-    // No value has been chosen where no row was counted, or not enough of them.
-    let least = match &is_better {
-        Choice::Nth(nth) => *nth,
-        _ => 1,
-    };
-    let mut places: Vec<u32> = (0..known as u32)
-        .map(|key| if rows[key as usize] >= least { key } else { DROPPED })
-        .collect();
-    places.resize(came.keys, DROPPED);
-    rows.resize(came.keys, 0);
-    let counts = |row| taken(row) && (!ignore_nulls || argument.is_valid(row));
-    let values = Vec::with_capacity(came.times.len());
-    let mut chosen = Chosen { rows, places, counts, is_better, known: known as u32, values };
-    fold(function, came, &mut chosen)?;
-    let values = take(&pool, &UInt32Array::from(chosen.values), None)?;
-    let places = chosen.places.iter().map(|place| (*place != DROPPED).then_some(*place));
-    *carried = take(&pool, &places.collect::<UInt32Array>(), None)?;
-    Ok(values)
-}
-
 fn padded(values: &ArrayRef, len: usize) -> Result<ArrayRef> {
     let missing = new_null_array(values.data_type(), len - values.len());
     Ok(concat(&[values.as_ref(), missing.as_ref()])?)
-}
-
-struct Engine<'a, C> {
-    expr: &'a AggregateFunctionExpr,
-    /// By key.
-    accumulators: Vec<Option<Box<dyn Accumulator>>>,
-    states: &'a mut Vec<Option<Vec<ScalarValue>>>,
-    arguments: Vec<&'a ArrayRef>,
-    taken: C,
-    values: Vec<ScalarValue>,
-}
-
-impl<C: Fn(usize) -> bool> Engine<'_, C> {
-    fn of(&mut self, key: usize) -> Result<&mut Box<dyn Accumulator>> {
-        if self.accumulators[key].is_none() {
-            let mut accumulator = self.expr.create_accumulator()?;
-            if let Some(states) = &self.states[key] {
-                let states =
-                    states.iter().map(ScalarValue::to_array).collect::<Result<Vec<_>>>()?;
-                accumulator.merge_batch(&states)?;
-            }
-            self.accumulators[key] = Some(accumulator);
-        }
-        match &mut self.accumulators[key] {
-            Some(accumulator) => Ok(accumulator),
-            None => internal_err!("an accumulator has gone"),
-        }
-    }
-
-    /// Puts the states away.
-    fn park(&mut self) -> Result<()> {
-        for (accumulator, states) in self.accumulators.iter_mut().zip(self.states.iter_mut()) {
-            if let Some(accumulator) = accumulator {
-                *states = Some(accumulator.state()?);
-            }
-        }
-        Ok(())
-    }
-}
-
-impl<C: Fn(usize) -> bool> Fold for Engine<'_, C> {
-    fn reset(&mut self, key: usize) -> Result<()> {
-        (self.accumulators[key], self.states[key]) = (None, None);
-        Ok(())
-    }
-
-    fn add(&mut self, row: usize, key: usize) -> Result<()> {
-        let taken = (self.taken)(row);
-        let values: Vec<ArrayRef> = self.arguments.iter().map(|it| it.slice(row, 1)).collect();
-        let accumulator = self.of(key)?;
-        if taken {
-            accumulator.update_batch(&values)?;
-        }
-        Ok(())
-    }
-
-    fn read(&mut self, _: usize, key: usize) -> Result<()> {
-        let value = self.of(key)?.evaluate()?;
-        self.values.push(value);
-        Ok(())
-    }
 }
 
 /// The states of running functions that a batch of keys holds, from column `first` on.

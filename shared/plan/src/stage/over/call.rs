@@ -170,7 +170,7 @@ impl Read {
     }
 
     /// The function, with arguments numbered from `from` and states named after its own `number`.
-    pub(super) fn into_function(
+    pub(super) fn function(
         &self,
         from: usize,
         number: usize,
