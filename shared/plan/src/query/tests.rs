@@ -136,7 +136,7 @@ fn what_cannot_run_is_refused_with_a_way_out() {
         ("SELECT s.k FROM s JOIN r ON s.k = r.k AND s.ts > r.at", "plan::join::unbounded"),
         (
             "SELECT s.k, COUNT(*) FROM TUMBLE(s, ts, INTERVAL '1' DAY) s JOIN r ON s.k = r.k GROUP BY s.k, window_end",
-            "plan::join::streams",
+            "plan::join::unbounded",
         ),
         (
             "SELECT n.k, COUNT(*) FROM names n LEFT JOIN TUMBLE(s, ts, INTERVAL '1' DAY) e ON n.k = e.k GROUP BY n.k, window_end",
