@@ -42,6 +42,9 @@ demo: tidemill ## A year of real flights: prints each window as it closes
 demo-kill: tidemill ## The same year, killed ten times on the way: the results stay the same
 	$(FLIGHTS)/kill-ten-times $(TIDEMILL)
 
+examples: rust ## Run all examples with expected results, and compare
+	cargo test --locked --profile $(PROFILE) -p tidemill --test cli examples:: -- --nocapture
+
 clean-demo: ## Remove the results that runs of the examples left
 	rm -rf examples/*/output
 
@@ -147,6 +150,6 @@ rust:
 	@command -v cargo >/dev/null || { echo "a Rust toolchain is needed: https://rustup.rs" >&2; exit 1; }
 	@command -v cc >/dev/null || { echo "a C compiler is needed (zstd): apt install build-essential, or xcode-select --install" >&2; exit 1; }
 
-.PHONY: help demo demo-kill clean-demo test check fmt fmt-check lint lint-infra deny advisories sim \
+.PHONY: help demo demo-kill examples clean-demo test check fmt fmt-check lint lint-infra deny advisories sim \
   sim-one chaos model fuzz fuzz-tools bench \
   bench-aws build-lambda deploy local-up local-down local-demo test-localstack binaries tidemill emulators rust

@@ -2,13 +2,16 @@
 //!
 //! Ad events follow the Yahoo streaming benchmark: seven fields, about 215 bytes, 1,000 ads, a third
 //! of them views, 20,000 events a second of event time. Sensors: 10,000 keys, one reading a second
-//! each, every key silent for a third of the time so that sessions end.
+//! each, every key silent for a third of the time so that sessions end. Persons, auctions and bids:
+//! `nexmark`.
 
 use std::fs::File;
 use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
 
 use tidemill_testkit::Rng;
+
+use crate::nexmark::Stream;
 
 /// Which file.
 #[derive(Debug, Clone, Copy)]
@@ -17,6 +20,8 @@ pub enum Kind {
     Ads,
     /// Sensor readings.
     Sensors,
+    /// One of the three streams of Nexmark.
+    Nexmark(Stream),
 }
 
 impl Kind {
@@ -25,6 +30,17 @@ impl Kind {
         match self {
             Kind::Ads => "ads",
             Kind::Sensors => "sensors",
+            Kind::Nexmark(Stream::Persons) => "persons",
+            Kind::Nexmark(Stream::Auctions) => "auctions",
+            Kind::Nexmark(Stream::Bids) => "bids",
+        }
+    }
+
+    /// Lines of the file when so many events are generated: of Nexmark, over all three streams.
+    pub fn count(self, events: u64) -> u64 {
+        match self {
+            Kind::Ads | Kind::Sensors => events,
+            Kind::Nexmark(stream) => stream.count(events),
         }
     }
 }
@@ -32,7 +48,7 @@ impl Kind {
 /// First event: 2026-01-01T00:00:00Z.
 const START_MS: u64 = 1_767_225_600_000;
 
-/// The file with `events` events; written if it is not there yet.
+/// The stream's file when `events` events are generated; written if it is not there yet.
 pub fn file(kind: Kind, events: u64, folder: &Path) -> Result<PathBuf, String> {
     let path = folder.join(format!("{}-{events}.jsonl", kind.name()));
     if path.exists() {
@@ -47,7 +63,8 @@ pub fn file(kind: Kind, events: u64, folder: &Path) -> Result<PathBuf, String> {
 
 fn write(kind: Kind, events: u64, path: &Path) -> std::io::Result<()> {
     let mut out = BufWriter::with_capacity(1 << 20, File::create(path)?);
-    for line in lines(kind).take(usize::try_from(events).unwrap_or(usize::MAX)) {
+    let count = usize::try_from(kind.count(events)).unwrap_or(usize::MAX);
+    for line in lines(kind).take(count) {
         writeln!(out, "{line}")?;
     }
     out.flush()
@@ -59,6 +76,7 @@ pub fn lines(kind: Kind) -> impl Iterator<Item = String> {
     (0u64..).map(move |event| match kind {
         Kind::Ads => ad(&mut rng, event),
         Kind::Sensors => reading(&mut rng, event),
+        Kind::Nexmark(stream) => stream.line(&mut rng, START_MS, event),
     })
 }
 
@@ -68,6 +86,7 @@ pub fn event_ms(kind: Kind, event: u64) -> u64 {
         + match kind {
             Kind::Ads => event / 20,
             Kind::Sensors => event / 10,
+            Kind::Nexmark(stream) => stream.offset_ms(event),
         }
 }
 

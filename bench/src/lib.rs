@@ -3,3 +3,4 @@
 //! Not here: the benchmarks (`main`, `bench/aws`).
 
 pub mod generate;
+pub mod nexmark;

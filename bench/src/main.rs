@@ -1,64 +1,32 @@
 //! `make bench`: how fast one machine is, against a loop that only parses.
 //!
 //! Each measurement is a process of its own: events per CPU-second are the events over the user and
-//! system time that the operating system charged it, peak memory is its largest resident set. The
-//! store is on disk and every segment and checkpoint is a durable commit, as in production.
+//! system time that the operating system charged it, on all cores, which is its events per second and
+//! core; peak memory is its largest resident set, open state what the queries kept open, at most, after
+//! a tick. The store is on disk and every segment and checkpoint is a durable commit, as in production.
 //!
 //! ```text
 //! bench [--events N] [--only NAME]
 //! ```
 //!
-//! Not here: what the pipelines mean (`bench/pipelines/*.toml`).
+//! Not here: what is measured (`cases`), what the pipelines mean (`bench/pipelines/*.toml`).
 
+mod cases;
 mod measure;
 mod parse;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 
 use bench::generate;
+use cases::{CASES, Case};
 use measure::Usage;
-
-/// A stream, a pipeline over it, and what to call the pair.
-struct Case {
-    name: &'static str,
-    pipeline: &'static str,
-    stream: &'static str,
-    file: generate::Kind,
-}
-
-const CASES: [Case; 4] = [
-    Case {
-        name: "ad events",
-        pipeline: "ads.toml",
-        stream: "ad_events",
-        file: generate::Kind::Ads,
-    },
-    Case {
-        name: "tumbling",
-        pipeline: "tumbling.toml",
-        stream: "sensors",
-        file: generate::Kind::Sensors,
-    },
-    Case {
-        name: "hopping",
-        pipeline: "hopping.toml",
-        stream: "sensors",
-        file: generate::Kind::Sensors,
-    },
-    Case {
-        name: "session",
-        pipeline: "session.toml",
-        stream: "sensors",
-        file: generate::Kind::Sensors,
-    },
-];
 
 fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
     let args: Vec<&str> = args.iter().map(String::as_str).collect();
     let done = match args.as_slice() {
-        ["parse", kind, file] => parse::run(kind, Path::new(file)),
+        ["parse", files @ ..] => parse::run(files),
         ["measure", command, rest @ ..] => measure::run_and_print(command, rest),
         options => bench(options),
     };
@@ -92,15 +60,16 @@ fn bench(options: &[&str]) -> Result<(), String> {
     let folder = binaries.with_file_name("bench-data");
     std::fs::create_dir_all(&folder).map_err(|error| error.to_string())?;
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    println!("{events} events each, {cores} cores\n");
+    println!("{events} events generated, {cores} cores\n");
     println!(
-        "{:<10} {:>10} {:>12} {:>8} {:>7} {:>9} {:>11} {:>14}",
+        "{:<10} {:>10} {:>12} {:>8} {:>7} {:>9} {:>9} {:>11} {:>14}",
         "",
         "wall s",
         "events/CPU-s",
         "events/s",
         "MB/s",
         "peak MB",
+        "open MB",
         "of parsing",
         "log KB/M events"
     );
@@ -108,7 +77,7 @@ fn bench(options: &[&str]) -> Result<(), String> {
         if only.as_ref().is_some_and(|only| only != case.name) {
             continue;
         }
-        measure_case(&case, events, &folder, &binaries, &tidemill)?;
+        measure_case(case, events, &folder, &binaries, &tidemill)?;
     }
     Ok(())
 }
@@ -120,24 +89,30 @@ fn measure_case(
     bench: &Path,
     tidemill: &Path,
 ) -> Result<(), String> {
-    let file = generate::file(case.file, events, folder)?;
-    let bytes = std::fs::metadata(&file).map_err(|error| error.to_string())?.len();
-    let parse = measured(bench, bench, &["parse", case.file.name(), text(&file)?])?;
-    let short = generate::file(case.file, events / 4, folder)?;
-    let few = run(case, &short, folder, bench, tidemill)?;
-    let usage = run(case, &file, folder, bench, tidemill)?;
+    let files = files(case, events, folder)?;
+    let few = run(case, &self::files(case, events / 4, folder)?, folder, bench, tidemill)?;
+    let usage = run(case, &files, folder, bench, tidemill)?;
+    let mut bytes = 0;
+    let mut parse = vec!["parse"];
+    for ((_, kind), file) in case.inputs.iter().zip(&files) {
+        bytes += std::fs::metadata(file).map_err(|error| error.to_string())?.len();
+        parse.extend([kind.name(), text(file)?]);
+    }
+    let parse = measured(bench, bench, &parse)?;
+    let events: u64 = case.inputs.iter().map(|(_, kind)| kind.count(events)).sum();
     let log_bytes = usage.log_bytes()?;
     let rate = |usage: &Usage, events: u64| events as f64 / (usage.cpu_ms as f64 / 1000.0);
     let ratio = rate(&usage, events) / rate(&parse, events);
     let wall = usage.wall_ms as f64 / 1000.0;
     println!(
-        "{:<10} {:>10.2} {:>10.2} M {:>6.2} M {:>7.0} {:>9} {:>10.0}% {:>14.0}",
+        "{:<10} {:>10.2} {:>10.2} M {:>6.2} M {:>7.0} {:>9} {:>9.1} {:>10.0}% {:>14.0}",
         case.name,
         wall,
         rate(&usage, events) / 1e6,
         events as f64 / wall / 1e6,
         bytes as f64 / wall / 1e6,
         usage.peak_kb / 1024,
+        usage.open_bytes()? as f64 / 1e6,
         ratio * 100.0,
         log_bytes as f64 / 1024.0 / (events as f64 / 1e6),
     );
@@ -150,10 +125,15 @@ fn measure_case(
     Ok(())
 }
 
-/// Runs the pipeline over `file` with a fresh store.
+/// The case's input files, in its order.
+fn files(case: &Case, events: u64, folder: &Path) -> Result<Vec<PathBuf>, String> {
+    case.inputs.iter().map(|(_, kind)| generate::file(*kind, events, folder)).collect()
+}
+
+/// Runs the pipeline over `files` with a fresh store.
 fn run(
     case: &Case,
-    file: &Path,
+    files: &[PathBuf],
     folder: &Path,
     bench: &Path,
     tidemill: &Path,
@@ -170,22 +150,14 @@ fn run(
             return Err(error.to_string());
         }
     }
-    let input = format!("{}={}", case.stream, text(file)?);
-    measured(
-        bench,
-        tidemill,
-        &[
-            "run",
-            text(&pipeline)?,
-            "--input",
-            &input,
-            "--store",
-            text(&store)?,
-            "--output",
-            text(&output)?,
-            "--until-end",
-        ],
-    )
+    let mut args = vec!["run".to_string(), text(&pipeline)?.to_string()];
+    for ((stream, _), file) in case.inputs.iter().zip(files) {
+        args.extend(["--input".to_string(), format!("{stream}={}", text(file)?)]);
+    }
+    let (store, output) = (text(&store)?, text(&output)?);
+    args.extend(["--store", store, "--output", output, "--until-end"].map(String::from));
+    let args: Vec<&str> = args.iter().map(String::as_str).collect();
+    measured(bench, tidemill, &args)
 }
 
 fn text(path: &Path) -> Result<&str, String> {

@@ -50,9 +50,19 @@ pub(crate) fn run_and_print(command: &str, args: &[&str]) -> Result<(), String> 
 impl Usage {
     /// Bytes of the segments that a run appended, from its summary.
     pub(crate) fn log_bytes(&self) -> Result<u64, String> {
-        let line = self.said.lines().find(|line| line.trim_start().starts_with("log "));
+        self.bytes_of("log")
+    }
+
+    /// Bytes that the run's queries kept open after a tick, at most, from its summary.
+    pub(crate) fn open_bytes(&self) -> Result<u64, String> {
+        self.bytes_of("open state")
+    }
+
+    /// The bytes with which a line of the summary ends.
+    fn bytes_of(&self, name: &str) -> Result<u64, String> {
+        let line = self.said.lines().find_map(|line| line.trim_start().strip_prefix(name));
         let bytes = line.and_then(|line| line.split(", ").last());
         let digits: String = bytes.unwrap_or("").chars().filter(char::is_ascii_digit).collect();
-        digits.parse().map_err(|_| format!("the summary has no log line:\n{}", self.said))
+        digits.parse().map_err(|_| format!("the summary has no line `{name}`:\n{}", self.said))
     }
 }

@@ -27,11 +27,37 @@ struct Reading<'a> {
     temperature: f64,
 }
 
+#[derive(Deserialize)]
+struct Person<'a> {
+    id: i64,
+    #[serde(borrow)]
+    name: Cow<'a, str>,
+    ts: i64,
+}
+
+#[derive(Deserialize)]
+struct Auction {
+    id: i64,
+    category: i64,
+    seller: i64,
+    ts: i64,
+    expires: i64,
+}
+
+#[derive(Deserialize)]
+struct Bid {
+    auction: i64,
+    bidder: i64,
+    price: i64,
+    ts: i64,
+}
+
 #[derive(Default)]
 struct Columns {
     texts: Vec<u8>,
     ends: Vec<u32>,
     times: Vec<i64>,
+    numbers: Vec<i64>,
     values: Vec<f64>,
 }
 
@@ -45,12 +71,21 @@ impl Columns {
         self.texts.clear();
         self.ends.clear();
         self.times.clear();
+        self.numbers.clear();
         self.values.clear();
     }
 }
 
-/// Parses every line of `file`, and says how many there were.
-pub(crate) fn run(kind: &str, file: &Path) -> Result<(), String> {
+/// Parses every line of each file, given as its kind and its name, and says how many there were.
+pub(crate) fn run(files: &[&str]) -> Result<(), String> {
+    for pair in files.chunks(2) {
+        let [kind, file] = pair else { return Err("a kind without a file".to_string()) };
+        parse(kind, Path::new(file))?;
+    }
+    Ok(())
+}
+
+fn parse(kind: &str, file: &Path) -> Result<(), String> {
     let mut file = File::open(file).map_err(|error| error.to_string())?;
     let mut buffer = Vec::with_capacity(2 * BLOCK);
     let mut columns = Columns::default();
@@ -79,16 +114,35 @@ pub(crate) fn run(kind: &str, file: &Path) -> Result<(), String> {
 }
 
 fn line(kind: &str, line: &[u8], columns: &mut Columns) -> Result<(), serde_json::Error> {
-    if kind == "ads" {
-        let ad: Ad = serde_json::from_slice(line)?;
-        columns.text(&ad.ad_id);
-        columns.text(&ad.event_type);
-        columns.times.push(ad.event_time);
-    } else {
-        let reading: Reading = serde_json::from_slice(line)?;
-        columns.text(&reading.sensor);
-        columns.times.push(reading.ts);
-        columns.values.push(reading.temperature);
+    match kind {
+        "ads" => {
+            let ad: Ad = serde_json::from_slice(line)?;
+            columns.text(&ad.ad_id);
+            columns.text(&ad.event_type);
+            columns.times.push(ad.event_time);
+        }
+        "persons" => {
+            let person: Person = serde_json::from_slice(line)?;
+            columns.text(&person.name);
+            columns.numbers.push(person.id);
+            columns.times.push(person.ts);
+        }
+        "auctions" => {
+            let it: Auction = serde_json::from_slice(line)?;
+            columns.numbers.extend([it.id, it.category, it.seller]);
+            columns.times.extend([it.ts, it.expires]);
+        }
+        "bids" => {
+            let bid: Bid = serde_json::from_slice(line)?;
+            columns.numbers.extend([bid.auction, bid.bidder, bid.price]);
+            columns.times.push(bid.ts);
+        }
+        _ => {
+            let reading: Reading = serde_json::from_slice(line)?;
+            columns.text(&reading.sensor);
+            columns.times.push(reading.ts);
+            columns.values.push(reading.temperature);
+        }
     }
     Ok(())
 }

@@ -105,6 +105,7 @@ pub(crate) fn run(args: RunArgs) -> Result<ExitCode, Report> {
         duplicates_skipped: shared.counters.skipped.load(Ordering::SeqCst),
         segments: shared.counters.segments.load(Ordering::SeqCst),
         segment_bytes: shared.counters.segment_bytes.load(Ordering::SeqCst),
+        open_bytes: shared.counters.open_bytes.load(Ordering::SeqCst),
         time: started.elapsed(),
         watermark: last.and_then(|last| last.watermark),
         results_in,

@@ -74,7 +74,8 @@ impl Reader {
                 let key = format!("{campaign}|{}", window("event_time", 10_000)?);
                 Some(Contribution { key, value: None })
             }
-            Kind::Ads => None,
+            // No case has the streams of Nexmark.
+            Kind::Ads | Kind::Nexmark(_) => None,
             Kind::Sensors => {
                 let key = format!("{}|{}", event["sensor"].as_str()?, window("ts", 60_000)?);
                 Some(Contribution { key, value: event["temperature"].as_f64() })

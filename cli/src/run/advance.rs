@@ -59,6 +59,8 @@ pub(crate) async fn tick(
             Ok(ticked) => {
                 shared.backlog.merged(ticked.bytes);
                 shared.counters.watermark_is(ticked.watermark);
+                let open_bytes = ticked.open.iter().map(|open| open.bytes).sum();
+                shared.counters.open_bytes.fetch_max(open_bytes, Ordering::SeqCst);
                 return Ok(ticked);
             }
             Err(error) => error,

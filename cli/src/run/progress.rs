@@ -35,6 +35,8 @@ pub(crate) struct Counters {
     pub(crate) segments: AtomicU64,
     /// Their bytes.
     pub(crate) segment_bytes: AtomicU64,
+    /// Bytes that queries kept open after a tick, about, at most.
+    pub(crate) open_bytes: AtomicU64,
     newest: Latest,
     watermark: Latest,
 }

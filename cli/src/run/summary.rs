@@ -23,6 +23,8 @@ pub(crate) struct Summary {
     pub(crate) segments: u64,
     /// Their bytes.
     pub(crate) segment_bytes: u64,
+    /// Bytes that queries kept open after a tick of this run, about, at most.
+    pub(crate) open_bytes: u64,
     /// How long the run took.
     pub(crate) time: Duration,
     /// Newest watermark.
@@ -75,6 +77,8 @@ impl fmt::Display for Summary {
             HumanCount(self.segments),
             HumanCount(self.segment_bytes)
         )?;
+        let open_bytes = HumanCount(self.open_bytes);
+        writeln!(f, "  {:<19}at most {open_bytes} bytes", "open state")?;
         writeln!(f, "  {:<19}{} records/s", "rate", HumanCount(rate.round() as u64))?;
         if let Some(watermark) = self.watermark {
             writeln!(f, "  {:<19}{}", "watermark", text::time(watermark.0))?;

@@ -4,6 +4,7 @@
 mod bad_input;
 mod commands;
 mod disk_full;
+mod examples;
 mod flights;
 mod formats;
 mod hostile;

@@ -329,8 +329,8 @@ impl Cut {
             }
         }
         let Joined { stage, schema, times, ordered_by } = match is_as_of(join) {
-            true => AsOfStage::new(join, self.options.keep)?,
-            false => JoinStage::new(join)?,
+            true => AsOfStage::cut(join, self.options.keep)?,
+            false => JoinStage::cut(join)?,
         };
         Ok(self.derived(stage, schema, times, ordered_by))
     }

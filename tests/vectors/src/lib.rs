@@ -9,7 +9,8 @@
 
 use std::path::{Path, PathBuf};
 
-use serde::Deserialize;
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer};
 use serde_json::{Map, Value};
 
 /// A result, an update or a late record: an object with members such as `key`, `start`, `end`,
@@ -54,13 +55,24 @@ pub struct Vector {
     /// What of the order of `expected` means nothing.
     #[serde(default)]
     pub order: Option<String>,
+    /// The last value of every window that was ever touched.
+    #[serde(default)]
+    pub all_windows: Option<Vec<Row>>,
+    /// Whether `all_windows` is what the windows' definition gives, whatever the order of arrival.
+    #[serde(default)]
+    pub all_windows_equal_order_free_definition: Option<bool>,
+    /// Not from a test of the engine.
+    #[serde(default)]
+    pub derived: bool,
 }
 
 /// Definition of a vector's windows. All times are milliseconds.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct WindowDef {
-    /// `tumbling`, `hopping`, `cumulate`, `session`; `watermark` when there are no windows.
+    /// `tumbling`, `hopping`, `cumulate`, `session`; `sliding`; `count_tumbling`, `count_hopping`,
+    /// `count_sliding`; `interval`, `stream-stream`, `window-join`, `asof`, `stream-table` and
+    /// `stream-table-versioned` for joins; `watermark` when there are no windows.
     #[serde(rename = "type")]
     pub kind: String,
     /// Length.
@@ -81,7 +93,8 @@ pub struct WindowDef {
     pub grace_ms: Option<i64>,
     /// Watermark lateness: how long after it fired a window still fires again.
     pub lateness_ms: Option<i64>,
-    /// Watermark delay: how far the watermark stays behind the newest event.
+    /// Watermark delay: how far the watermark stays behind the newest event; `"max"`: for ever.
+    #[serde(default, deserialize_with = "milliseconds")]
     pub wait_ms: Option<i64>,
     /// What moves a record-driven clock: records of the same `key`, or of the whole `partition`.
     pub closing: Option<String>,
@@ -96,6 +109,40 @@ pub struct WindowDef {
     pub top: Option<u64>,
     /// What they are ranked by.
     pub order: Option<String>,
+    /// Length of a sliding window, in another engine's word.
+    pub diff_ms: Option<i64>,
+    /// Rows of a count window.
+    pub count: Option<u64>,
+    /// Rows from one count window to the next.
+    pub step: Option<u64>,
+    /// `processing`: windows are of the time of arrival.
+    pub time: Option<String>,
+    /// What makes a window fire before it closes.
+    pub trigger: Option<String>,
+    /// Kind of join: `inner`, `left`, `right`, `full` or `outer`.
+    pub how: Option<String>,
+    /// The windows of a window join.
+    pub window: Option<Box<WindowDef>>,
+    /// Which values of a side a joined window keeps: `last`, or all (`product`).
+    pub insert_mode: Option<String>,
+    /// When a joined window is told: `complete`, `final`, `running`.
+    pub emit_mode: Option<String>,
+    /// Least time of the right side, after the left one's.
+    pub lower_ms: Option<i64>,
+    /// Whether that time itself is a match.
+    pub lower_inclusive: Option<bool>,
+    /// Greatest time of the right side, after the left one's.
+    pub upper_ms: Option<i64>,
+    /// Whether that time itself is a match.
+    pub upper_inclusive: Option<bool>,
+    /// How long before the left side the right one may be.
+    pub before_ms: Option<i64>,
+    /// How long after the left side the right one may be.
+    pub after_ms: Option<i64>,
+    /// The same as `before_ms`, in another engine's word.
+    pub backward_ms: Option<i64>,
+    /// The same as `after_ms`.
+    pub forward_ms: Option<i64>,
 }
 
 impl WindowDef {
@@ -124,6 +171,8 @@ pub enum Event {
     Watermark(Watermark),
     /// Something happens to a watermark alone.
     Op(Op),
+    /// The wall clock moves.
+    Clock(Clock),
 }
 
 /// A record.
@@ -132,10 +181,14 @@ pub enum Event {
 pub struct Record {
     /// Event time.
     pub t: i64,
-    /// Key.
+    /// Key: a text, or a number as text.
+    #[serde(deserialize_with = "text")]
     pub key: String,
-    /// A whole number or a text.
+    /// A whole number, a text, an object, or null.
     pub value: Value,
+    /// Of a join: `L` or `R`; `S` or `T` when the right side is a table.
+    #[serde(default)]
+    pub side: Option<String>,
     /// A second key.
     #[serde(default)]
     pub group: Option<String>,
@@ -149,6 +202,14 @@ pub struct Watermark {
     pub watermark: Value,
 }
 
+/// The wall clock moves to `clock`: records arrive then.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Clock {
+    /// Where to.
+    pub clock: i64,
+}
+
 /// An event of time `ms` (`item`), or `ms` of wall clock that pass (`advance`).
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -157,6 +218,26 @@ pub struct Op {
     pub op: String,
     /// Milliseconds.
     pub ms: i64,
+}
+
+/// A text; a number is its own text.
+fn text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
+    Ok(match Value::deserialize(deserializer)? {
+        Value::String(text) => text,
+        other => other.to_string(),
+    })
+}
+
+/// Milliseconds; `max` is longer than any vector.
+fn milliseconds<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<i64>, D::Error> {
+    match Value::deserialize(deserializer)? {
+        Value::Null => Ok(None),
+        Value::String(word) if word == "max" => Ok(Some(1_000_000_000)),
+        other => other
+            .as_i64()
+            .map(Some)
+            .ok_or_else(|| D::Error::custom(format!("no milliseconds: {other}"))),
+    }
 }
 
 /// The folder of the vectors.

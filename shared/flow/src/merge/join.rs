@@ -449,3 +449,5 @@ impl Operator for IntervalJoin {
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+pub(in crate::merge) mod trial;

@@ -131,9 +131,9 @@ fn what_cannot_run_is_refused_with_a_way_out() {
             "plan::window::not_a_stream",
         ),
         ("SELECT k, COUNT(*) FROM TUMBLE(s, ts) GROUP BY k, window_end", "plan::window::arguments"),
-        ("SELECT k, ROW_NUMBER() OVER (ORDER BY ts) FROM s", "plan::over"),
+        ("SELECT k, ROW_NUMBER() OVER (ORDER BY v) FROM s", "plan::over::order"),
         ("SELECT s.k FROM s JOIN r ON s.k = r.k", "plan::join::unbounded"),
-        ("SELECT s.k FROM s JOIN r ON s.k = r.k AND s.ts > r.ts", "plan::join::unbounded"),
+        ("SELECT s.k FROM s JOIN r ON s.k = r.k AND s.ts > r.at", "plan::join::unbounded"),
         (
             "SELECT s.k, COUNT(*) FROM TUMBLE(s, ts, INTERVAL '1' DAY) s JOIN r ON s.k = r.k GROUP BY s.k, window_end",
             "plan::join::streams",

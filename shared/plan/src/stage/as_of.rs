@@ -67,7 +67,7 @@ pub(crate) fn is_as_of(join: &Join) -> bool {
 
 impl AsOfStage {
     /// The stage that an as-of join of two inputs, both over stages, is.
-    pub(crate) fn new(join: &Join, keep: Keep) -> Result<Joined> {
+    pub(crate) fn cut(join: &Join, keep: Keep) -> Result<Joined> {
         let is_outer = match join.join_type {
             JoinType::Inner => false,
             JoinType::Left => true,

@@ -155,7 +155,7 @@ impl Condition {
                 "plan::join::no_time",
                 "one side of a join of two streams has no event time among its columns",
             )
-            .help("pass the event time on: SELECT ts, … in the subquery that is joined");
+            .help("pass the event time on, SELECT ts, … in the subquery that is joined; in EXISTS and IN compare it: WHERE … AND b.ts BETWEEN a.ts - INTERVAL '10' MINUTE AND a.ts");
         };
         match known.map(|it| (it.lower_ms, it.upper_ms)) {
             Some((None, _)) => Refusal::new(
@@ -202,7 +202,7 @@ impl JoinStage {
     }
 
     /// The stage that a join of two inputs, both over stages, is.
-    pub(crate) fn new(join: &Join) -> Result<Joined> {
+    pub(crate) fn cut(join: &Join) -> Result<Joined> {
         check_kind(join)?;
         let mut condition = Condition::of(join)?;
         let bounds = condition.take_bounds(join)?;

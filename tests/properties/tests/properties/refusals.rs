@@ -110,6 +110,11 @@ const WINDOWS: &[Refused] = &[
         "plan::several_windows",
         "",
     ),
+    (
+        "SELECT a.n, b.n AS m FROM (SELECT window_start, window_end, COUNT(*) AS n FROM TUMBLE(events, ts, INTERVAL '1' DAY) GROUP BY window_start, window_end) a JOIN (SELECT window_start, window_end, COUNT(*) AS n FROM TUMBLE(events, ts, INTERVAL '2' DAY) GROUP BY window_start, window_end) b ON a.window_start = b.window_start AND a.window_end = b.window_end",
+        "plan::several_windows",
+        "",
+    ),
 ];
 
 const AGGREGATES: &[Refused] = &[
@@ -205,8 +210,78 @@ const EVENTS: &[Refused] = &[
     ("SELECT k, ts FROM events ORDER BY i LIMIT 10", "plan::sort", ""),
     ("SELECT e.k, e.i FROM events e JOIN others o ON e.k = o.k", "plan::join::unbounded", ""),
     (
-        "SELECT e.k, e.window_end, COUNT(*) AS n FROM TUMBLE(events, ts, INTERVAL '1' DAY) e JOIN TUMBLE(others, ts, INTERVAL '1' DAY) o ON e.k = o.k GROUP BY e.k, e.window_end",
+        "SELECT e.k FROM events e JOIN others o ON e.k = o.k AND o.ts >= e.ts",
         "plan::join::unbounded",
+        "",
+    ),
+    (
+        "SELECT e.k FROM events e LEFT JOIN others o ON e.k = o.k AND o.ts < e.ts + INTERVAL '1' DAY",
+        "plan::join::unbounded",
+        "",
+    ),
+    (
+        "SELECT e.k FROM events e LEFT JOIN others o ON e.k = o.k WHERE o.ts BETWEEN e.ts AND e.ts + INTERVAL '1' DAY",
+        "plan::join::unbounded",
+        "",
+    ),
+    (
+        "SELECT e.k FROM events e JOIN others o ON e.k = o.k AND o.t BETWEEN e.t AND e.t + INTERVAL '1' DAY",
+        "plan::join::unbounded",
+        "",
+    ),
+    (
+        "SELECT e.k FROM events e JOIN others o ON o.ts BETWEEN e.ts AND e.ts + INTERVAL '1' MONTH",
+        "plan::join::unbounded",
+        "",
+    ),
+    (
+        "SELECT e.k FROM events e JOIN (SELECT k FROM others) o ON e.k = o.k",
+        "plan::join::no_time",
+        "",
+    ),
+    (
+        "SELECT e.k FROM events e WHERE e.k NOT IN (SELECT o.k FROM others o WHERE o.ts BETWEEN e.ts AND e.ts + INTERVAL '1' DAY)",
+        "plan::join::not_in",
+        "",
+    ),
+    (
+        "SELECT e.k FROM events e WHERE e.i = 1 OR EXISTS (SELECT 1 FROM others o WHERE o.k = e.k AND o.ts BETWEEN e.ts AND e.ts + INTERVAL '1' DAY)",
+        "plan::join::mark",
+        "",
+    ),
+    (
+        "SELECT e.k FROM events e ASOF JOIN others o MATCH_CONDITION (e.ts >= o.ts) ON e.k = o.k",
+        "plan::join::keep",
+        "",
+    ),
+    (
+        "SELECT e.k FROM events e ASOF JOIN others o MATCH_CONDITION (e.ts <= o.ts) ON e.k = o.k",
+        "plan::join::as_of",
+        "",
+    ),
+    (
+        "SELECT e.k FROM events e ASOF JOIN others o MATCH_CONDITION (e.t >= o.t) ON e.k = o.k",
+        "plan::join::as_of",
+        "",
+    ),
+    (
+        "SELECT e.k FROM events e ASOF JOIN others o MATCH_CONDITION (e.ts >= o.ts) ON e.k = o.k AND o.i > 1",
+        "plan::join::as_of",
+        "",
+    ),
+    (
+        "SELECT e.k FROM events e ASOF JOIN names n MATCH_CONDITION (e.i >= n.weight) ON e.k = n.k",
+        "plan::join::as_of",
+        "",
+    ),
+    (
+        "SELECT e.k FROM events e RIGHT JOIN others FOR SYSTEM_TIME AS OF e.ts AS o ON e.k = o.k",
+        "plan::join::as_of",
+        "",
+    ),
+    (
+        "SELECT e.k, e.window_end, COUNT(*) AS n FROM TUMBLE(events, ts, INTERVAL '1' DAY) e JOIN TUMBLE(others, ts, INTERVAL '1' DAY) o ON e.k = o.k GROUP BY e.k, e.window_end",
+        "plan::mixes_windows",
         "",
     ),
     (

@@ -7,6 +7,7 @@ use vectors::{Row, Vector};
 
 use crate::dialect::{Clock, Dialect, Firing, LateEntry};
 use crate::engine::{self, Outcome, Snapshots};
+use crate::sql;
 
 /// Runs a vector and asserts everything that it says.
 pub(crate) fn check(vector: &Vector, dialect: &Dialect) {
@@ -32,9 +33,33 @@ pub(crate) fn check(vector: &Vector, dialect: &Dialect) {
         assert_same("windows still open", &open, &[]);
     }
     check_late(vector, dialect, &outcome);
-    if let Some(updates) = &vector.updates {
-        check_updates(vector, dialect, updates);
+    if dialect.firing == Firing::SoFar {
+        check_firings(vector, dialect);
     }
+    if let Some(updates) = &vector.updates {
+        check_updates(vector, dialect, updates, |outcome| {
+            ours(vector, dialect, &[outcome.closed, outcome.open].concat())
+        });
+        check_early(vector, dialect, updates);
+    }
+}
+
+/// An engine that fires a window again for each late record: `late = "update"` emits its result
+/// again just so.
+fn check_firings(vector: &Vector, dialect: &Dialect) {
+    let text = sql::changing(vector, dialect, false);
+    let changes = engine::changes(vector, dialect, &text);
+    assert_same("firings", &ours(vector, dialect, &plain(changes)), &vector.expected);
+}
+
+/// Without what tells changes apart.
+fn plain(mut changes: Vec<Row>) -> Vec<Row> {
+    for row in &mut changes {
+        for member in ["op", "revision", "timing", "after"] {
+            row.remove(member);
+        }
+    }
+    changes
 }
 
 /// Whether a clock per key and one clock of all keys judge every record alike: no record is behind
@@ -153,11 +178,15 @@ fn check_late(vector: &Vector, dialect: &Dialect, outcome: &Outcome) {
 
 /// An update tells the answer of a window that its event touched, as the end of input just after
 /// the event would give it; what an event changes in that answer must be among its updates.
-fn check_updates(vector: &Vector, dialect: &Dialect, updates: &[Row]) {
-    let answer = |count: usize| {
-        let outcome = engine::run(vector, dialect, count, Snapshots::Never);
-        canonical(&ours(vector, dialect, &[outcome.closed, outcome.open].concat()))
-    };
+/// `form` brings an outcome to the vector's form.
+pub(crate) fn check_updates(
+    vector: &Vector,
+    dialect: &Dialect,
+    updates: &[Row],
+    form: impl Fn(Outcome) -> Vec<Row>,
+) {
+    let answer =
+        |count: usize| canonical(&form(engine::run(vector, dialect, count, Snapshots::Never)));
     let after = |update: &Row| update["after"].as_u64().expect("an event's index") as usize;
     // Some tests look only at the last updates.
     let first = updates.iter().map(after).min().expect("an update");
@@ -175,6 +204,34 @@ fn check_updates(vector: &Vector, dialect: &Dialect, updates: &[Row]) {
     }
 }
 
+/// `emit = "updates"` emits the windows that an event touched, when it has come: each update, and beside it
+/// only rows of other keys of its window as they were told before.
+fn check_early(vector: &Vector, dialect: &Dialect, updates: &[Row]) {
+    let text = sql::changing(vector, dialect, true);
+    let changes = engine::changes(vector, dialect, &text);
+    let after = |row: &Row| row["after"].as_u64().expect("an event's index");
+    let first = updates.iter().map(after).min().expect("an update");
+    for index in first..vector.events.len() as u64 {
+        let early = |row: &&Row| after(row) == index && row["timing"] == "early";
+        let early: Vec<Row> = changes.iter().filter(early).cloned().collect();
+        let early = canonical(&ours(vector, dialect, &plain(early)));
+        let told = |of: &dyn Fn(u64) -> bool| {
+            let those = updates.iter().filter(|row| of(after(row))).map(without_after);
+            canonical(&those.collect::<Vec<_>>())
+        };
+        for update in told(&|at| at == index) {
+            assert!(early.contains(&update), "{update:?} is not among {early:?} at {index}");
+        }
+        // Some tests look only at the last updates.
+        if first == 0 {
+            let known = told(&|at| at <= index);
+            for row in &early {
+                assert!(known.contains(row), "{row:?} at {index} was never told");
+            }
+        }
+    }
+}
+
 fn without_after(update: &Row) -> Row {
     let mut update = update.clone();
     update.remove("after");
@@ -183,7 +240,7 @@ fn without_after(update: &Row) -> Row {
 
 /// Asserts that two lists hold the same rows, and those of each key in the same order. The order
 /// of keys and groups is nobody's promise.
-fn assert_same(what: &str, ours: &[Row], expected: &[Row]) {
+pub(crate) fn assert_same(what: &str, ours: &[Row], expected: &[Row]) {
     let (ours, expected) = (canonical(ours), canonical(expected));
     let text = |rows: &[Row]| rows.iter().map(|row| json!(row).to_string()).collect::<Vec<_>>();
     let (mut left, mut right) = (text(&ours), text(&expected));
@@ -202,7 +259,7 @@ fn assert_same(what: &str, ours: &[Row], expected: &[Row]) {
 }
 
 /// The rows with every number as a floating-point number, and what was collected as text.
-fn canonical(rows: &[Row]) -> Vec<Row> {
+pub(crate) fn canonical(rows: &[Row]) -> Vec<Row> {
     fn number(value: &Value) -> Value {
         match value {
             Value::Number(it) => json!(it.as_f64()),

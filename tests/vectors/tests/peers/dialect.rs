@@ -97,7 +97,8 @@ pub(crate) fn of(vector: &Vector) -> Dialect {
         "flink" => Dialect {
             // A window fires at end − 1; so does a session, where ours closes past its end.
             shift_ms: if session { 2 } else { 1 },
-            closes_at_end: false,
+            // The wall clock closes windows of arrival; those vectors end behind all of them.
+            closes_at_end: window.time.is_some(),
             firing: match (window.purging, window.lateness_ms) {
                 (true, _) => Firing::Since,
                 (false, Some(1..)) => Firing::SoFar,

@@ -12,6 +12,7 @@ mod compare;
 mod dialect;
 mod engine;
 mod lists;
+mod rows;
 mod sql;
 mod watermark;
 
@@ -59,6 +60,7 @@ fn check(vector: &vectors::Vector) {
     match vector.kind.as_str() {
         "assign" => assign::check(vector),
         "watermark" => watermark::check(vector),
+        _ if rows::is(vector) => rows::check(vector, &dialect::of(vector)),
         _ => compare::check(vector, &dialect::of(vector)),
     }
 }

@@ -3,38 +3,64 @@
 use vectors::{Event, Vector};
 
 use crate::dialect::{Clock, Dialect};
+use crate::rows;
 
-/// The pipeline file's text.
+/// The pipeline file's text: each result once, when it is final.
 pub(crate) fn pipeline(vector: &Vector, dialect: &Dialect) -> String {
+    let window = &vector.window;
+    // Lateness and grace keep a window open alike; no vector has both.
+    let grace_ms = match rows::is(vector) {
+        true => 0,
+        false => window.grace_ms.or(window.lateness_ms).unwrap_or(0),
+    };
+    pipeline_with(vector, dialect, &format!("grace = \"{grace_ms}ms\"\nlate = \"dead_letter\""))
+}
+
+/// The same, whose results change: emitted again for each late record, and with `early` for each one.
+pub(crate) fn changing(vector: &Vector, dialect: &Dialect, early: bool) -> String {
+    let grace_ms = vector.window.grace_ms.unwrap_or(0);
+    let mut settings = format!("grace = \"{grace_ms}ms\"");
+    if let Some(lateness_ms) = vector.window.lateness_ms {
+        settings += &format!("\nlate = \"update\"\nallowed_lateness = \"{lateness_ms}ms\"");
+    }
+    if early {
+        settings += "\nemit = \"updates\"";
+    }
+    pipeline_with(vector, dialect, &settings)
+}
+
+fn pipeline_with(vector: &Vector, dialect: &Dialect, settings: &str) -> String {
     let window = &vector.window;
     let whole_numbers = vector.events.iter().all(|event| match event {
         Event::Record(record) => record.value.is_i64(),
         _ => true,
     });
     let value = if whole_numbers { "bigint" } else { "string" };
-    // Lateness and grace keep a window open alike; no vector has both.
-    let grace_ms = window.grace_ms.or(window.lateness_ms).unwrap_or(0);
     let wait_ms = match dialect.clock {
         Clock::Records => window.wait_ms.unwrap_or(0),
         Clock::Given | Clock::End => 0,
     };
-    let sql = query(vector, dialect);
+    let (sql, options, wait_ms) = match rows::is(vector) {
+        true => (rows::sql::query(vector), rows::sql::options(vector), rows::sql::wait_ms(vector)),
+        false => (query(vector, dialect), "", wait_ms),
+    };
+    let event_time = if rows::arrival_is_time(vector) { "arrival_time" } else { "t" };
     format!(
         r#"
 name = "vector"
 
 [streams.events]
 format = "json"
-columns = {{ k = {{ type = "string", path = "key" }}, v = {{ type = "{value}", path = "value" }}, g = {{ type = "string", path = "group" }}, gap = "bigint", t = "timestamp_ms" }}
-event_time = "t"
+columns = {{ k = {{ type = "string", path = "key" }}, v = {{ type = "{value}", path = "value" }}, g = {{ type = "string", path = "group" }}, side = "string", gap = "bigint", t = "timestamp_ms" }}
+event_time = "{event_time}"
 out_of_orderness = "{wait_ms}ms"
 
 [queries.q]
 sql = '''
 {sql}
 '''
-grace = "{grace_ms}ms"
-late = "dead_letter"
+{settings}
+{options}
 "#
     )
 }
@@ -94,38 +120,47 @@ GROUP BY {key_by}{by}"#
     )
 }
 
-fn aggregate(name: &str) -> String {
-    let value = match name {
+/// The aggregate with the name `value`.
+pub(crate) fn aggregate(name: &str) -> String {
+    format!(r#"{} AS "value""#, call(name))
+}
+
+/// The aggregate's call.
+pub(crate) fn call(name: &str) -> &'static str {
+    match name {
         "count" | "count by type" => "COUNT(*)",
         "sum" => "SUM(v)",
         "min" => "MIN(v)",
         "max" => "MAX(v)",
         "mean" => "AVG(v)",
-        "collect" => "ARRAY_AGG(v)",
+        "collect" | "collect (reduce append, arrival order)" => "ARRAY_AGG(v)",
         "set (sorted)" => "ARRAY_AGG(v ORDER BY v)",
         "multi:count,min,max" => "named_struct('count', COUNT(*), 'min', MIN(v), 'max', MAX(v))",
+        "multi:count,sum,mean,max,min,collect" => {
+            "named_struct('count', COUNT(*), 'sum', SUM(v), 'mean', AVG(v), 'max', MAX(v), 'min', MIN(v), 'collect', ARRAY_AGG(v))"
+        }
         other => panic!("no aggregate: {other}"),
-    };
-    format!(r#"{value} AS "value""#)
+    }
 }
 
 fn windows(vector: &Vector, dialect: &Dialect) -> String {
     let window = &vector.window;
     let interval = |ms: i64| format!("INTERVAL '{ms} milliseconds'");
+    let time = if rows::arrival_is_time(vector) { "arrival_time" } else { "t" };
     let size = || interval(window.size_ms.expect("size_ms"));
     let offset = match window.offset_ms.or(window.align_to_ms) {
         Some(ms) if ms != 0 => format!(", {}", interval(ms)),
         _ => String::new(),
     };
     match window.kind.as_str() {
-        "tumbling" => format!("TUMBLE(events, t, {}{offset})", size()),
+        "tumbling" => format!("TUMBLE(events, {time}, {}{offset})", size()),
         "hopping" => {
             let slide = interval(window.advance_ms.expect("advance_ms"));
-            format!("HOP(events, t, {slide}, {}{offset})", size())
+            format!("HOP(events, {time}, {slide}, {}{offset})", size())
         }
         "cumulate" => {
             let step = interval(window.step_ms.expect("step_ms"));
-            format!("CUMULATE(events, t, {step}, {}{offset})", size())
+            format!("CUMULATE(events, {time}, {step}, {}{offset})", size())
         }
         "session" if window.gap.is_some() => "SESSION(events, t, gap)".to_string(),
         "session" => {
