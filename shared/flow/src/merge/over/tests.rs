@@ -73,14 +73,14 @@ const COUNTED: &str =
     "SELECT k, window_end, SUM(v) AS x FROM TUMBLE_ROWS(s, ts, 3) GROUP BY k, window_end";
 const COUNTED_HOPPING: &str = "SELECT k, window_end, SUM(v) AS x FROM HOP_ROWS(s, ts, 2, 5) GROUP BY k, window_start, window_end";
 
+/// A query, its options, and what is kept at each watermark: rows and keys together.
+type Kept = (&'static str, &'static str, &'static [(i64, u64)]);
+
 #[test]
 fn nothing_is_kept_that_no_row_to_come_can_see() {
     let (keep, none) = ("keep = \"20ms\"", "");
     let of_two: &[Row] = &[("a", 1, 0), ("b", 2, 1), ("a", 3, 2), ("a", 4, 3), ("a", 5, 9)];
-    // For each query what is kept of these rows at each watermark: rows and keys together.
-    /// A query, its `keep`, and how many rows are kept at watermarks.
-    type Kept<'a> = (&'a str, &'a str, &'a [(i64, u64)]);
-    let expected: &[Kept<'_>] = &[
+    let expected: &[Kept] = &[
         (RANGE, none, &[(10, 5), (11, 4), (12, 3), (19, 1), (20, 0)]),
         // The row at 9 waits until 15, and sees nothing before 5.
         (AROUND, none, &[(6, 5), (10, 1), (15, 1), (16, 0)]),
