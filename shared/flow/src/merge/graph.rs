@@ -13,59 +13,35 @@
 //! 3. Whatever changes here is told by results, late rows or [`Closing::moved`], so that a
 //!    checkpoint tells of it and a replay does it again.
 //!
-//! Not here: single stages (`ordered`, `windows`, `sessions`, the operators).
+//! Not here: single stages (`rows`, `windows`, `sessions`, the operators), what goes from one to the
+//! next (`handed`, `input`).
 
-use arrow::array::{AsArray, RecordBatch, StringArray, TimestampMillisecondArray, UInt32Array};
-use arrow::compute::{cast, concat_batches, take_record_batch};
-use arrow::datatypes::{Int64Type, SchemaRef, UInt32Type};
-use datafusion::common::{Result, internal_err};
+mod handed;
+mod input;
+mod node;
+mod rows;
+
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use tidemill_model::{EventMs, Window, WindowShape};
+
+use arrow::array::RecordBatch;
+use datafusion::common::{Result, internal_err};
+use tidemill_model::EventMs;
 use tidemill_plan::{
-    AggregateRows, Derived, Glue, Graph, Ingested, Node, NodeKind, OperatorPlan, OutputColumn,
-    QueryPlan, ROW, RowStage, Runner, Stage, part_number,
+    AggregateRows, Graph, Ingested, Node, NodeKind, OutputColumn, QueryPlan, Stage, part_number,
 };
 
-use super::as_of::AsOfJoin;
-use super::count::Count;
-use super::join::IntervalJoin;
-use super::late::{Ledger, RowLedger, Source};
-use super::operator::{Operator, Rows};
-use super::ordered::{Ordered, times};
-use super::over::Over;
-use super::over::last::Last;
+use self::handed::{Handed, feed};
+use self::node::{OpenNode, open};
+use self::rows::{on_time, row_columns, window_rows};
+use super::late::{Ledger, Source};
+use super::ordered::Ordered;
 use super::results::{Upper, sorted};
-use super::rows_windows::RowsWindows;
-use super::sessions::OpenSessions;
-use super::windows::OpenSlices;
 use crate::ports::OpenWindows;
 
 /// The open stages of one query.
 pub(super) struct OpenGraph {
     nodes: Vec<OpenNode>,
-}
-
-enum OpenNode {
-    Slices(OpenSlices),
-    Sessions(OpenSessions),
-    Rows(Ordered),
-    RowsWindows { input: Input, windows: RowsWindows },
-    Derived { inputs: Vec<Input>, operator: Box<dyn Operator> },
-}
-
-/// One input of a stage.
-struct Input {
-    runner: Runner,
-    /// Rows that are not in the order of their time when they come.
-    waiting: Option<Ordered>,
-}
-
-/// What a stage hands over at one tick.
-enum Handed {
-    /// Closed windows, in the order in which they close.
-    Windows(Vec<(Window, RecordBatch)>),
-    Rows(RecordBatch),
 }
 
 /// What closing did.
@@ -440,315 +416,14 @@ impl OpenGraph {
     }
 }
 
-impl OpenNode {
-    fn clear(&mut self) {
-        match self {
-            OpenNode::Slices(slices) => *slices = OpenSlices::default(),
-            OpenNode::Sessions(sessions) => sessions.clear(),
-            OpenNode::Rows(kept) => kept.clear(),
-            OpenNode::RowsWindows { input, windows } => {
-                input.waiting.iter_mut().for_each(Ordered::clear);
-                windows.clear();
-            }
-            OpenNode::Derived { inputs, operator } => {
-                inputs
-                    .iter_mut()
-                    .filter_map(|input| input.waiting.as_mut())
-                    .for_each(Ordered::clear);
-                operator.clear();
-            }
-        }
-    }
-
-    fn rows(&self) -> u64 {
-        match self {
-            OpenNode::Slices(_) | OpenNode::Sessions(_) => 0,
-            OpenNode::Rows(kept) => kept.len(),
-            OpenNode::RowsWindows { input, .. } => input.waiting.as_ref().map_or(0, Ordered::len),
-            OpenNode::Derived { inputs, operator } => {
-                let waiting = inputs.iter().filter_map(|input| input.waiting.as_ref());
-                operator.rows() + waiting.map(Ordered::len).sum::<u64>()
-            }
-        }
-    }
-}
-
-impl Handed {
-    fn is_empty(&self) -> bool {
-        match self {
-            Handed::Windows(windows) => windows.is_empty(),
-            Handed::Rows(rows) => rows.num_rows() == 0,
-        }
-    }
-
-    /// Everything, in order; `None`: nothing.
-    fn together(&self) -> Result<Option<RecordBatch>> {
-        match self {
-            Handed::Rows(rows) => Ok((rows.num_rows() > 0).then(|| rows.clone())),
-            Handed::Windows(windows) => match windows.first() {
-                Some((_, first)) => {
-                    let rows = windows.iter().map(|(_, rows)| rows);
-                    Ok(Some(concat_batches(&first.schema(), rows)?))
-                }
-                None => Ok(None),
-            },
-        }
-    }
-}
-
-impl Input {
-    fn new(plan: &QueryPlan, glue: &Glue) -> Result<Input> {
-        let waiting = || Ordered::new(Arc::clone(&glue.schema), glue.time, None);
-        Ok(Input { runner: plan.glue(glue)?, waiting: (!glue.is_ordered).then(waiting) })
-    }
-
-    /// The rows of the input that are final at `watermark`, in order.
-    fn take(&mut self, glue: &Glue, handed: &Handed, watermark: EventMs) -> Result<Rows> {
-        let mut rows = RecordBatch::new_empty(Arc::clone(&glue.schema));
-        if let Some(handed) = handed.together()? {
-            rows = self.run(glue, &handed)?;
-        }
-        if let Some(waiting) = &mut self.waiting {
-            waiting.push(rows);
-            rows = waiting.release(watermark)?;
-        }
-        Ok(Rows { times: times(&rows, glue.time)?, batch: rows })
-    }
-
-    /// Runs the glue; its rows in the order of the rows that they come from.
-    fn run(&mut self, glue: &Glue, handed: &RecordBatch) -> Result<RecordBatch> {
-        let numbered = |slot: &tidemill_plan::Slot| with_row(handed, &slot.wanted());
-        let rows = self.runner.run(|slot| Ok(Some(numbered(slot)?)))?;
-        let Some(first) = rows.first() else {
-            return Ok(RecordBatch::new_empty(Arc::clone(&glue.schema)));
-        };
-        let rows = concat_batches(&first.schema(), &rows)?;
-        let columns = rows.num_columns() - 1;
-        let Some(numbers) = rows.column(columns).as_primitive_opt::<UInt32Type>() else {
-            return internal_err!("a stage's input lost its row column");
-        };
-        let mut order: Vec<u32> = (0..rows.num_rows() as u32).collect();
-        order.sort_by_key(|row| numbers.value(*row as usize));
-        let rows = match numbers.values().is_sorted() {
-            true => rows.clone(),
-            false => take_record_batch(&rows, &UInt32Array::from(order))?,
-        };
-        let columns = rows.columns()[..columns]
-            .iter()
-            .zip(glue.schema.fields())
-            .map(|(column, field)| cast(column, field.data_type()))
-            .collect::<Result<Vec<_>, _>>()?;
-        Ok(RecordBatch::try_new(Arc::clone(&glue.schema), columns)?)
-    }
-}
-
-/// The rows that a slot of this schema wants, which may be fewer columns and [`ROW`] last.
-fn with_row(handed: &RecordBatch, wanted: &SchemaRef) -> Result<RecordBatch> {
-    let mut columns = Vec::new();
-    for (index, field) in wanted.fields().iter().enumerate() {
-        if field.name() == ROW {
-            columns.push(Arc::new(UInt32Array::from_iter_values(0..handed.num_rows() as u32)) as _);
-        } else if index < handed.num_columns() {
-            columns.push(Arc::clone(handed.column(index)));
-        } else {
-            return internal_err!("a stage hands over fewer columns than the next one takes");
-        }
-    }
-    Ok(RecordBatch::try_new(Arc::clone(wanted), columns)?)
-}
-
 fn nodes(plan: &QueryPlan) -> &[Node] {
     plan.graph.as_ref().map_or(&[], |graph| graph.nodes.as_slice())
-}
-
-fn open(plan: &QueryPlan, node: &Node) -> Result<OpenNode> {
-    Ok(match &node.kind {
-        NodeKind::Aggregate(Stage { shape: WindowShape::Session { gap_ms }, .. }) => {
-            OpenNode::Sessions(OpenSessions::new(*gap_ms))
-        }
-        NodeKind::Aggregate(_) => OpenNode::Slices(OpenSlices::default()),
-        NodeKind::Rows(stage) => {
-            let (time, log) = (stage.time_index(), stage.time_index() + 1);
-            OpenNode::Rows(Ordered::new(Arc::clone(&stage.kept), time, Some(log)))
-        }
-        NodeKind::AggregateRows(aggregate) => OpenNode::RowsWindows {
-            input: Input::new(plan, &aggregate.input)?,
-            windows: RowsWindows::new(plan, aggregate)?,
-        },
-        NodeKind::Derived(Derived { inputs, operator }) => OpenNode::Derived {
-            inputs: inputs.iter().map(|glue| Input::new(plan, glue)).collect::<Result<_>>()?,
-            operator: start(operator)?,
-        },
-    })
-}
-
-/// An operator without state.
-fn start(operator: &OperatorPlan) -> Result<Box<dyn Operator>> {
-    Ok(match operator {
-        OperatorPlan::Join(stage) => Box::new(IntervalJoin::new(stage)?),
-        OperatorPlan::AsOf(stage) => Box::new(AsOfJoin::new(stage)?),
-        OperatorPlan::Over(stage) => Box::new(Over::new(stage)?),
-        OperatorPlan::Last(stage) => Box::new(Last::new(stage)),
-        OperatorPlan::Count(stage) => Box::new(Count::new(stage)?),
-    })
 }
 
 /// The columns by which closed sessions are handed over first: end, then start.
 fn edges(stage: &Stage) -> Vec<usize> {
     let at = |wanted| stage.output.iter().position(|column| *column == wanted);
     [OutputColumn::WindowEnd, OutputColumn::WindowStart].into_iter().filter_map(at).collect()
-}
-
-/// Shipped rows as they are kept, without those that are late, which are entered.
-fn on_time(
-    plan: &QueryPlan,
-    stage: &RowStage,
-    rows: RecordBatch,
-    closed: Option<EventMs>,
-    log: &str,
-    mut ledger: RowLedger<'_>,
-) -> Result<RecordBatch> {
-    let time = stage.time_index();
-    let Some(times) = rows.column(time).as_primitive_opt::<Int64Type>() else {
-        return internal_err!("the event time of a row has another type");
-    };
-    let mut chosen: Vec<u32> = Vec::with_capacity(times.len());
-    for (row, time) in times.values().iter().enumerate() {
-        let (missed, is_lost) = missed(plan, stage, EventMs(*time), closed);
-        if is_lost || !missed.is_empty() {
-            ledger.single(&rows, row, &missed, !is_lost)?;
-        }
-        if !is_lost {
-            chosen.push(row as u32);
-        }
-    }
-    let rows = match chosen.len() == rows.num_rows() {
-        true => rows,
-        false => take_record_batch(&rows, &UInt32Array::from(chosen))?,
-    };
-    let mut columns = rows.columns()[..=time].to_vec();
-    columns
-        .push(Arc::new(StringArray::from_iter_values(std::iter::repeat_n(log, rows.num_rows()))));
-    Ok(RecordBatch::try_new(Arc::clone(&stage.kept), columns)?)
-}
-
-/// The windows of a row that had closed, and whether nothing is left for it.
-fn missed(
-    plan: &QueryPlan,
-    stage: &RowStage,
-    time: EventMs,
-    closed: Option<EventMs>,
-) -> (Vec<Window>, bool) {
-    let Some(closed) = closed else { return (Vec::new(), false) };
-    let Some(shape) = stage.shape else {
-        return (Vec::new(), time.plus(plan.grace_ms) < closed);
-    };
-    let Some(slice) = shape.slice_of(time) else { return (Vec::new(), true) };
-    if shape.first_end(slice).plus(plan.grace_ms) > closed {
-        return (Vec::new(), false);
-    }
-    let gone = |window: &Window| window.end.plus(plan.grace_ms) <= closed;
-    let missed = shape.each_window_of(slice).filter(gone).collect();
-    (missed, shape.last_end(slice).plus(plan.grace_ms) <= closed)
-}
-
-/// The rows of each window that closes, and drops those that no open window needs.
-fn window_rows(
-    plan: &QueryPlan,
-    stage: &RowStage,
-    shape: WindowShape,
-    kept: &mut Ordered,
-    before: Option<EventMs>,
-    watermark: EventMs,
-) -> Result<Vec<(Window, RecordBatch)>> {
-    let (rows, times) = kept.rows()?;
-    let mut closing: BTreeSet<Window> = BTreeSet::new();
-    let mut last = None;
-    for time in times.values() {
-        let slice = shape.slice_of(EventMs(*time));
-        if slice.is_none() || slice == last {
-            continue;
-        }
-        last = slice;
-        let windows = slice.into_iter().flat_map(|slice| shape.each_window_of(slice));
-        closing.extend(windows.filter(|window| {
-            let at = window.end.plus(plan.grace_ms);
-            at <= watermark && before.is_none_or(|before| at > before)
-        }));
-    }
-    let mut handed = Vec::new();
-    for window in closing {
-        let from = times.values().partition_point(|time| *time < window.start.0);
-        let to = times.values().partition_point(|time| *time < window.end.0);
-        let rows = rows.slice(from, to - from);
-        handed.push((window, row_columns(stage, &rows, Some(window))?));
-    }
-    let open = |time: &i64| {
-        let slice = shape.slice_of(EventMs(*time));
-        slice.is_some_and(|slice| shape.last_end(slice).plus(plan.grace_ms) > watermark)
-    };
-    if let Some(first) = times.values().iter().position(open) {
-        kept.release(EventMs(times.value(first)))?;
-    } else {
-        kept.release(EventMs::MAX)?;
-    }
-    Ok(handed)
-}
-
-/// Kept rows as they are handed over.
-fn row_columns(
-    stage: &RowStage,
-    kept: &RecordBatch,
-    window: Option<Window>,
-) -> Result<RecordBatch> {
-    let count = kept.num_rows();
-    let edge = |time: Option<EventMs>| {
-        let time = time.map_or(0, |time| time.0);
-        Arc::new(TimestampMillisecondArray::from_value(time, count)) as _
-    };
-    let columns = stage.output.iter().map(|column| match column {
-        OutputColumn::Value(index) => Arc::clone(kept.column(*index)),
-        OutputColumn::WindowStart => edge(window.map(|window| window.start)),
-        _ => edge(window.map(|window| window.end)),
-    });
-    Ok(RecordBatch::try_new(Arc::clone(&stage.closed), columns.collect())?)
-}
-
-/// Runs the upper plan over what its stages handed over. Answers how many windows it got.
-fn feed(plan: &QueryPlan, handed: &[Handed], upper: &mut Upper) -> Result<u64> {
-    let leaves = plan.upper_stages();
-    let of_leaves = || leaves.iter().filter_map(|leaf| handed.get(*leaf));
-    let windows: BTreeSet<Window> = of_leaves()
-        .flat_map(|handed| match handed {
-            Handed::Windows(windows) => windows.as_slice(),
-            Handed::Rows(_) => &[],
-        })
-        .map(|(window, _)| *window)
-        .collect();
-    if plan.row_wise {
-        if of_leaves().any(|handed| !handed.is_empty()) {
-            let mut together = Vec::new();
-            for handed in handed {
-                together.push(handed.together()?);
-            }
-            upper.run_on(|stage| together.get(stage).cloned().flatten())?;
-        }
-        return Ok(windows.len() as u64);
-    }
-    for window in &windows {
-        let mut batches = Vec::new();
-        for handed in handed {
-            batches.push(match handed {
-                Handed::Windows(windows) => {
-                    let found = windows.binary_search_by(|(other, _)| other.cmp(window)).ok();
-                    found.map(|index| windows[index].1.clone())
-                }
-                Handed::Rows(_) => None,
-            });
-        }
-        upper.run_on(|stage| batches.get(stage).cloned().flatten())?;
-    }
-    Ok(windows.len() as u64)
 }
 
 impl OpenGraph {

@@ -1,0 +1,78 @@
+//! What stages hand over at one tick, and how it enters the upper plan.
+
+use std::collections::BTreeSet;
+
+use arrow::array::RecordBatch;
+use arrow::compute::concat_batches;
+use datafusion::common::Result;
+use tidemill_model::Window;
+use tidemill_plan::QueryPlan;
+
+use crate::merge::results::Upper;
+
+/// What a stage hands over at one tick.
+pub(super) enum Handed {
+    /// Closed windows, in the order in which they close.
+    Windows(Vec<(Window, RecordBatch)>),
+    Rows(RecordBatch),
+}
+
+impl Handed {
+    pub(super) fn is_empty(&self) -> bool {
+        match self {
+            Handed::Windows(windows) => windows.is_empty(),
+            Handed::Rows(rows) => rows.num_rows() == 0,
+        }
+    }
+
+    /// Everything, in order; `None`: nothing.
+    pub(super) fn together(&self) -> Result<Option<RecordBatch>> {
+        match self {
+            Handed::Rows(rows) => Ok((rows.num_rows() > 0).then(|| rows.clone())),
+            Handed::Windows(windows) => match windows.first() {
+                Some((_, first)) => {
+                    let rows = windows.iter().map(|(_, rows)| rows);
+                    Ok(Some(concat_batches(&first.schema(), rows)?))
+                }
+                None => Ok(None),
+            },
+        }
+    }
+}
+
+/// Runs the upper plan over what its stages handed over. Answers how many windows it got.
+pub(super) fn feed(plan: &QueryPlan, handed: &[Handed], upper: &mut Upper) -> Result<u64> {
+    let leaves = plan.upper_stages();
+    let of_leaves = || leaves.iter().filter_map(|leaf| handed.get(*leaf));
+    let windows: BTreeSet<Window> = of_leaves()
+        .flat_map(|handed| match handed {
+            Handed::Windows(windows) => windows.as_slice(),
+            Handed::Rows(_) => &[],
+        })
+        .map(|(window, _)| *window)
+        .collect();
+    if plan.row_wise {
+        if of_leaves().any(|handed| !handed.is_empty()) {
+            let mut together = Vec::new();
+            for handed in handed {
+                together.push(handed.together()?);
+            }
+            upper.run_on(|stage| together.get(stage).cloned().flatten())?;
+        }
+        return Ok(windows.len() as u64);
+    }
+    for window in &windows {
+        let mut batches = Vec::new();
+        for handed in handed {
+            batches.push(match handed {
+                Handed::Windows(windows) => {
+                    let found = windows.binary_search_by(|(other, _)| other.cmp(window)).ok();
+                    found.map(|index| windows[index].1.clone())
+                }
+                Handed::Rows(_) => None,
+            });
+        }
+        upper.run_on(|stage| batches.get(stage).cloned().flatten())?;
+    }
+    Ok(windows.len() as u64)
+}
