@@ -246,6 +246,16 @@ impl Over {
             .replace("{run}", "")
     }
 
+    /// The same over the oracle's tables, of keys that are kept for ever.
+    pub fn oracle_sql_for_ever(&self) -> String {
+        self.oracle
+            .unwrap_or(self.sql)
+            .replace("{events}", "events")
+            .replace("{order}", "ts, __log, __offset")
+            .replace("{back}", "ts DESC, __log DESC, __offset DESC")
+            .replace("{run}", "")
+    }
+
     /// The same over the oracle's tables.
     pub fn oracle_sql(&self) -> String {
         let counted = match self.sql.contains("i IS NOT NULL") {
@@ -268,20 +278,33 @@ impl Over {
 
     /// What a batch answers.
     pub fn answer(&self, script: &Script) -> Answer {
-        let sql = self.oracle_sql();
+        self.asked(script, &self.oracle_sql())
+    }
+
+    /// What a batch answers when keys are kept for ever.
+    pub fn answer_for_ever(&self, script: &Script) -> Answer {
+        self.asked(script, &self.oracle_sql_for_ever())
+    }
+
+    fn asked(&self, script: &Script, sql: &str) -> Answer {
         let windows = Windows::Tumble { size: 10, offset: 0 };
-        oracle::ask(script, &Question { sql: &sql, windows, grace: 0, keys: None })
+        oracle::ask(script, &Question { sql, windows, grace: 0, keys: None })
     }
 }
 
-/// The verbs with these queries.
+/// The verbs with these queries, of keys that may be silent for [`KEEP`].
 pub fn flow(queries: &[Over]) -> Flow {
+    flow_keeping(queries, &format!("{KEEP}ms"))
+}
+
+/// The verbs with these queries, as the pipeline file spells `keep`.
+pub fn flow_keeping(queries: &[Over], keep: &str) -> Flow {
     let mut text = text(&[]);
     for query in queries {
         let sql = query.sql();
         let incomplete = if query.emits { "emit" } else { "drop" };
         text += &format!(
-            "\n[queries.{}]\nkeep = \"{KEEP}ms\"\nincomplete = \"{incomplete}\"\nsql = '''\n{sql}'''\n",
+            "\n[queries.{}]\nkeep = \"{keep}\"\nincomplete = \"{incomplete}\"\nsql = '''\n{sql}'''\n",
             query.name
         );
     }

@@ -6,6 +6,7 @@
 mod known;
 mod pool;
 mod random;
+mod rows;
 
 use std::path::Path;
 use std::sync::OnceLock;

@@ -446,6 +446,15 @@ impl Operator for Over {
         if let Some(kept) = kept {
             let values = &kept.columns()[..key_columns];
             restored.kept_keys = restored.keys.number(values, kept.num_rows())?;
+            if self.stage.keys.is_none() {
+                // What is known of a key is what its last row tells.
+                let times = |index: usize| kept.column(index).as_primitive::<Int64Type>().values();
+                let rows = times(key_columns).iter().zip(times(key_columns + 1));
+                for (key, (time, run)) in restored.kept_keys.iter().zip(rows) {
+                    restored.keys.last[*key as usize] = *time;
+                    restored.keys.run[*key as usize] = *run;
+                }
+            }
             restored.kept = kept;
         }
         *self = restored;

@@ -48,6 +48,25 @@ fn warm(script: &Script) -> Script {
     script
 }
 
+/// What was known of a key by its kept rows alone was lost with a restart, and the rows with it.
+#[test]
+fn a_key_that_is_kept_for_ever_goes_on_after_a_restart() {
+    let mut wrong = Vec::new();
+    // The last row of a key is known by its silence.
+    for query in ALL.iter().filter(|query| query.name != "last_of_each") {
+        for seed in [1, 3] {
+            let script = way(&always_the_same(40), seed, Ticking::OnTime);
+            let outcome = over::flow_keeping(&[*query], "forever").run(&script);
+            let answer = query.answer_for_ever(&script);
+            let results = Rows::of(outcome.of(query.name));
+            if let Err(difference) = results.same(&Rows::of(&answer.batches), query.tolerance) {
+                wrong.push(format!("{} {seed}: {difference}", query.name));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{} wrong\n{}", wrong.len(), wrong.join("\n"));
+}
+
 proptest! {
     #![proptest_config(random_cases(40))]
 

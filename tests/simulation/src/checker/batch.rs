@@ -32,7 +32,8 @@ pub(super) fn check(evidence: &Evidence) -> Result<(), Violation> {
     let questions: Vec<_> = queries.iter().map(RandomQuery::question).collect();
     let mut late_rows = 0;
     for (query, answer) in queries.iter().zip(oracle::ask_all(&facts, &questions)) {
-        late_rows += answer.judged.values().map(|it| it.late.len() as u64).sum::<u64>();
+        let late = answer.judged.values().map(|it| it.late.len() as u64).sum::<u64>();
+        late_rows += late * query.scans;
         same_late(evidence, query, &facts, &answer.judged)?;
         let emitted = emitted(evidence, query)?;
         if let Err(difference) = emitted.same(&Rows::of(&answer.batches), Tolerance::Exact) {
@@ -97,7 +98,7 @@ fn emitted(evidence: &Evidence, query: &RandomQuery) -> Result<Rows, Violation> 
 fn timing(evidence: &Evidence, query: &RandomQuery, epoch: u64, row: &ResultRow) -> &'static str {
     // A row at a session's end, or in its grace, joins it.
     let inclusive = i64::from(matches!(query.windows, Windows::Session { .. }));
-    let closes_at = row.end + query.grace + inclusive;
+    let closes_at = row.end + query.grace + query.delay + inclusive;
     let watermark = |epoch: Option<u64>| {
         let checkpoint = epoch.and_then(|epoch| evidence.checkpoints.get(epoch as usize));
         checkpoint.and_then(|checkpoint| checkpoint.watermark)

@@ -7,7 +7,7 @@ use properties::oracle::Question;
 use properties::windows::{Spelling, Windows};
 use tidemill_testkit::Rng;
 
-use super::{QueryText, STREAMS};
+use super::{QueryText, STREAMS, rows};
 
 /// A random query.
 #[derive(Debug, Clone)]
@@ -22,13 +22,19 @@ pub(crate) struct RandomQuery {
     pub(crate) changes: Option<Changes>,
     /// Number of its key columns, which come first, before the window's.
     pub(crate) key_columns: usize,
-    spelling: Spelling,
+    pub(super) spelling: Spelling,
     /// `{from}` stands for what it reads, `{order}` for the order that a stream has anyway.
-    template: String,
+    pub(super) template: String,
     /// Ids and keys of the rows that it counts.
-    keys: String,
+    pub(super) keys: String,
     /// The same query over the batch's tables.
-    batch: String,
+    pub(super) batch: String,
+    /// Further settings of the pipeline file.
+    pub(super) settings: &'static str,
+    /// How often it reads its stream: a late row is counted each time.
+    pub(crate) scans: u64,
+    /// Milliseconds that its results come later than their window's end and the grace.
+    pub(crate) delay: i64,
 }
 
 /// How a query's results change after they were first emitted.
@@ -64,7 +70,7 @@ impl RandomQuery {
         let sql = self.template.replace("{from}", &from).replace("{order}", "");
         let (name, stream) = (self.name.clone(), self.stream);
         let more = match self.changes {
-            None => String::new(),
+            None => self.settings.to_string(),
             Some(Changes { early, allowed: 0 }) => early.to_string(),
             Some(Changes { early, allowed }) => {
                 format!("{early}late = 'update'\nallowed_lateness = '{allowed}ms'\n")
@@ -81,7 +87,7 @@ impl RandomQuery {
     }
 }
 
-/// The queries of a random pipeline: one to three.
+/// The queries of a random pipeline: one to three, and perhaps one of rows.
 pub(super) fn queries(number: u64) -> Vec<RandomQuery> {
     let mut rng = Rng::new(number);
     let mut queries: Vec<RandomQuery> =
@@ -94,6 +100,7 @@ pub(super) fn queries(number: u64) -> Vec<RandomQuery> {
             query.letters |= query.changes.is_some_and(|changes| changes.allowed > 0);
         }
     }
+    queries.extend(rows::query(number));
     queries
 }
 
@@ -127,6 +134,9 @@ fn random(name: String, rng: &mut Rng) -> RandomQuery {
         template,
         keys: format!("SELECT id{selected} FROM {stream}{filter}"),
         batch,
+        settings: "",
+        scans: 1,
+        delay: 0,
     }
 }
 
@@ -157,7 +167,7 @@ fn keys(rng: &mut Rng) -> Vec<(&'static str, &'static str)> {
 }
 
 /// Something that is true of some rows.
-fn condition(rng: &mut Rng) -> &'static str {
+pub(super) fn condition(rng: &mut Rng) -> &'static str {
     one_of(
         rng,
         &[
