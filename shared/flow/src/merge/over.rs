@@ -35,6 +35,7 @@ use self::framed::Layout;
 use self::keys::{DROPPED, Keys, Marks};
 use self::needs::{KeyNeeds, Needs};
 use self::running::{Came, Running, columns_of};
+use super::failed::Failures;
 use super::operator::{Operator, Rows};
 use crate::aggregate::rows_bytes;
 
@@ -339,7 +340,12 @@ impl Over {
 }
 
 impl Operator for Over {
-    fn advance(&mut self, mut inputs: Vec<Rows>, watermarks: &[EventMs]) -> Result<RecordBatch> {
+    fn advance(
+        &mut self,
+        mut inputs: Vec<Rows>,
+        watermarks: &[EventMs],
+        _: &mut Failures<'_>,
+    ) -> Result<RecordBatch> {
         let (Some(Rows { batch, times }), [watermark]) = (inputs.pop(), watermarks) else {
             return internal_err!("OVER has one input");
         };

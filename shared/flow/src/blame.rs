@@ -1,78 +1,70 @@
-//! Which records make a query fail.
+//! Which of several parts a query fails on.
 //!
-//! An engine fails on a whole batch and names no row, so halves are run again until each failing row
-//! is alone. A batch without failing rows is run once.
+//! An engine fails on a whole batch and names no row, so halves are run again until each failing
+//! part is alone. Parts none of which fails are run once.
 //!
 //! # Invariants
-//! 1. Only failures on values are searched for: when memory is out or the engine is wrong, no record
-//!    is to blame.
-//! 2. A row that does not fail alone is not to blame: the engine may evaluate for one row what only
-//!    its neighbours need, as the right side of `x <> 0 AND 1 / x > 2`.
+//! 1. Only failures on values are searched for: when memory is out or the engine is wrong, no part is
+//!    to blame.
+//! 2. A part that does not fail alone is not to blame: the engine may evaluate for one row what only
+//!    its neighbours need, as the right side of `x <> 0 AND 1 / x > 2`. So what fails does not depend
+//!    on what is run together.
 //!
-//! Not here: what becomes of the records (`combine`).
+//! Not here: what the parts are, and what becomes of them (`combine`, `merge::failed`).
 
 use std::ops::Range;
 
 use datafusion::common::{DataFusionError, Result};
-use tidemill_model::{DeadLetter, DeadReason, LogId};
 
-use crate::decode::Decoded;
 use crate::ports::is_of_value;
 
 /// Bytes of what the engine says that a dead letter keeps: it may quote a value of any length.
 const DETAIL_BYTES_MAX: usize = 512;
 
-/// What the rows of a failed batch do.
-#[derive(Debug, Default)]
-pub(super) struct Found {
+/// What parts do that failed together.
+#[derive(Debug)]
+pub(crate) struct Found<T> {
     /// Those that fail alone, rising, each with its failure.
-    pub(super) failing: Vec<(u32, DataFusionError)>,
-    /// Those between, as ranges that ran without failure, rising.
-    pub(super) passing: Vec<Range<u32>>,
+    pub(crate) failing: Vec<(u32, DataFusionError)>,
+    /// Those between, as ranges that ran without failure, rising, each with what it gave.
+    pub(crate) passing: Vec<(Range<u32>, T)>,
 }
 
-/// Which of the rows `0..count` fail; `error` is the failure of all of them together. An error when
+/// Which of the parts `0..count` fail; `error` is the failure of all of them together. An error when
 /// one is not of a value.
-pub(super) fn search(
+pub(crate) fn search<T>(
     count: usize,
     error: DataFusionError,
-    run: &mut impl FnMut(Range<u32>) -> Result<()>,
-) -> Result<Found> {
-    let mut found = Found::default();
+    run: &mut impl FnMut(Range<u32>) -> Result<T>,
+) -> Result<Found<T>> {
+    let mut found = Found { failing: Vec::new(), passing: Vec::new() };
     let mut failing = vec![(0..count as u32, error)];
-    while let Some((rows, error)) = failing.pop() {
+    while let Some((parts, error)) = failing.pop() {
         if !is_of_value(&error) {
             return Err(error);
         }
-        if rows.len() == 1 {
-            found.failing.push((rows.start, error));
+        if parts.len() <= 1 {
+            found.failing.push((parts.start, error));
             continue;
         }
-        let middle = rows.start + (rows.end - rows.start) / 2;
-        for half in [middle..rows.end, rows.start..middle] {
+        let middle = parts.start + (parts.end - parts.start) / 2;
+        for half in [middle..parts.end, parts.start..middle] {
             match run(half.clone()) {
-                Ok(()) => found.passing.push(half),
+                Ok(given) => found.passing.push((half, given)),
                 Err(error) => failing.push((half, error)),
             }
         }
     }
-    found.failing.sort_by_key(|(row, _)| *row);
-    found.passing.sort_by_key(|rows| rows.start);
+    found.failing.sort_by_key(|(part, _)| *part);
+    found.passing.sort_by_key(|(parts, _)| parts.start);
     Ok(found)
 }
 
-/// The dead letter of a row that a query fails on.
-pub(super) fn letter(
-    log: &LogId,
-    decoded: &Decoded,
-    row: u32,
-    query: &str,
-    error: &DataFusionError,
-) -> DeadLetter {
+/// What the engine says, as a dead letter has it.
+pub(crate) fn detail(error: &DataFusionError) -> String {
     let mut detail = error.strip_backtrace();
     detail.truncate(detail.floor_char_boundary(DETAIL_BYTES_MAX));
-    let reason = DeadReason::Failed { query: query.to_string(), detail };
-    decoded.raw.dead_letter(log, decoded.records[row as usize] as usize, reason)
+    detail
 }
 
 #[cfg(test)]
@@ -99,7 +91,7 @@ mod tests {
             prop_assume!(fails.contains(&true));
             let Found { failing, passing } = search(fails.len(), cast(), &mut run).unwrap();
             let found: Vec<u32> = failing.into_iter().map(|(row, _)| row).collect();
-            let mut all: Vec<u32> = passing.into_iter().flatten().chain(found.clone()).collect();
+            let mut all: Vec<u32> = passing.into_iter().flat_map(|(rows, ())| rows).chain(found.clone()).collect();
             all.sort_unstable();
             prop_assert_eq!(all, (0..fails.len() as u32).collect::<Vec<_>>());
             let expected: Vec<u32> =
@@ -114,13 +106,14 @@ mod tests {
         let mut run = |rows: Range<u32>| if rows.len() > 2 { Err(cast()) } else { Ok(()) };
         let found = search(10, cast(), &mut run).unwrap();
         assert!(found.failing.is_empty());
-        assert_eq!(found.passing, [0..2, 2..3, 3..5, 5..7, 7..8, 8..10]);
+        let passing: Vec<_> = found.passing.into_iter().map(|(rows, ())| rows).collect();
+        assert_eq!(passing, [0..2, 2..3, 3..5, 5..7, 7..8, 8..10]);
     }
 
     #[test]
     fn a_failure_that_is_not_of_a_value_blames_none() {
         let memory = || DataFusionError::ResourcesExhausted("memory".to_string());
-        let mut run = |_: Range<u32>| Err(memory());
+        let mut run = |_: Range<u32>| Err::<(), _>(memory());
         assert!(search(10, memory(), &mut run).is_err());
         assert!(search(10, cast(), &mut run).is_err());
     }
