@@ -30,7 +30,7 @@ const HOPS: Windows = Windows::Hop { slide: 4, size: 10, offset: 0 };
 const GAPS: Windows = Windows::Session { gap: 5 };
 
 /// All queries.
-pub const ALL: [Failing; 9] = [
+pub const ALL: [Failing; 10] = [
     Failing {
         name: "rows_of_windows",
         sql: "SELECT k, window_end, 12 / (COUNT(*) - 2) AS share
@@ -168,6 +168,16 @@ pub const ALL: [Failing; 9] = [
               FROM HOP(events, ts, INTERVAL '4 milliseconds', INTERVAL '10 milliseconds')
               GROUP BY k, window_start, window_end",
         windows: HOPS,
+        oracle: None,
+    },
+    Failing {
+        name: "running_means",
+        sql: "SELECT id, AVG(CAST(i AS DECIMAL(38, 34))) OVER (PARTITION BY k ORDER BY ts
+                       ROWS BETWEEN 1 PRECEDING AND 1 FOLLOWING) AS near,
+                     AVG(CAST(i / 3 AS DECIMAL(38, 34))) OVER (PARTITION BY k ORDER BY ts
+                       ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW) AS so_far
+              FROM events WHERE i < 4",
+        windows: TEN,
         oracle: None,
     },
 ];

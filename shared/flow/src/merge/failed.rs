@@ -95,7 +95,8 @@ impl<'a> Failures<'a> {
         }
     }
 
-    fn enter(
+    /// Enters a part that fails.
+    pub(super) fn enter(
         &mut self,
         tell: impl FnOnce() -> Result<Told>,
         error: &DataFusionError,
