@@ -36,7 +36,7 @@ mod replay;
 mod snapshot;
 mod ticked;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use tidemill_model::limits::{RESULTS_MAX, SNAPSHOT_AFTER_BYTES_MIN, TICK_BYTES_MAX};
@@ -103,6 +103,9 @@ struct Warm {
     newest: Option<Checkpoint>,
     /// Its results, until they are marked as emitted.
     pending: Option<Emission>,
+    /// The logs that have more than was merged, if its watermark was clipped: what is due waits in
+    /// the open state, and what is not merged can wait, too.
+    clipped: Option<BTreeSet<LogId>>,
 }
 
 impl Advance {
@@ -148,7 +151,12 @@ impl Advance {
         let recovered = before.epoch;
         let (chain, source) = (&self.chain, &*self.source);
         let logs = known::logs(chain, &self.settings, source, newest.as_ref()).await?;
-        let unmerged = logs::unmerged(chain, &logs, self.settings.tick_bytes_max).await?;
+        // What is due is closed first: else a backlog moves from the log into memory, because
+        // segments are merged faster than their results are emitted.
+        let unmerged = match self.warm.as_mut().and_then(|warm| warm.clipped.take()) {
+            Some(unread) => logs::untouched(chain, &logs, unread).await?,
+            None => logs::unmerged(chain, &logs, self.settings.tick_bytes_max).await?,
+        };
 
         // From here on the open state changes: it is nobody's until it is committed.
         let warm = self.warm.take();
@@ -183,7 +191,9 @@ impl Advance {
         ticked.stand(Some(&checkpoint));
         ticked.open = self.open.open_windows();
         let pending = checkpoint.emits.then_some(draft.outcome.emission);
-        self.warm = Some(Warm { newest: Some(checkpoint), pending });
+        let is_clipped = draft.watermark < draft.decision.watermark;
+        let clipped = is_clipped.then_some(draft.unread);
+        self.warm = Some(Warm { newest: Some(checkpoint), pending, clipped });
         ticked.rejected += self.emit_newest().await?.rejected;
 
         if let Some(newer) = &draft.snapshot {
@@ -232,8 +242,7 @@ impl Advance {
         let decision = time::decide(&facts, &answers, now, judge, open.last_close());
         let watermark = clip(open, decision.watermark, judge, self.settings.results_max);
         let outcome = work.close(open, epoch, watermark, now)?;
-        let behind = !unread.is_empty() || watermark < decision.watermark;
-        Ok(Draft { epoch, at: now, snapshot, merged, logs, decision, watermark, behind, outcome })
+        Ok(Draft { epoch, at: now, snapshot, merged, logs, unread, decision, watermark, outcome })
     }
 
     /// Makes sure that `open` is the state after the newest checkpoint, which is that of `row`, and
@@ -250,12 +259,12 @@ impl Advance {
         self.emit.forget();
         let Some(row) = row else {
             self.open.clear();
-            self.warm = Some(Warm { newest: None, pending: None });
+            self.warm = Some(Warm { newest: None, pending: None, clipped: None });
             return Ok(None);
         };
         let newest = self.chain.decode(&row)?;
         let pending = replay::replay(&self.chain, &mut *self.open, &newest).await?;
-        self.warm = Some(Warm { newest: Some(newest.clone()), pending });
+        self.warm = Some(Warm { newest: Some(newest.clone()), pending, clipped: None });
         Ok(Some(newest))
     }
 

@@ -1,6 +1,7 @@
 //! What a world leaves to its checker.
 
 use std::fmt;
+use std::sync::Arc;
 
 use tidemill_model::Position;
 
@@ -29,7 +30,7 @@ pub(crate) use violated;
 
 /// A whole history.
 pub(crate) struct History {
-    pub(crate) planned: &'static Planned,
+    pub(crate) planned: Arc<Planned>,
     pub(crate) orderly: bool,
     /// Whether sinks are files, which are cut back.
     pub(crate) files: bool,

@@ -1,15 +1,16 @@
 //! The pipelines that are simulated: some whose queries are written down with their meaning, for a
 //! checker that folds them itself, and random ones, for the engine's batch SQL.
 //!
-//! A pipeline is planned when it is first needed, once per test run.
+//! A pipeline is planned when it is first needed, and kept while the seeds that share it are played.
 
 mod known;
 mod pool;
 mod random;
 mod rows;
 
+use std::collections::BTreeMap;
 use std::path::Path;
-use std::sync::OnceLock;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use properties::event::COLUMNS;
 use tidemill_pipeline::Pipeline;
@@ -29,12 +30,11 @@ pub(crate) const TTL_MS: i64 = 24 * 3_600_000;
 
 /// The streams that a pipeline may read.
 const STREAMS: [&str; 2] = ["events", "others"];
-/// Random pipelines of the first seeds, which every test run plays: planning them all takes time.
-const FEW: u64 = 24;
-/// Seeds that share those. Their histories are shorter, too.
-pub(crate) const FIRST_SEEDS: u64 = 1000;
-/// Random pipelines of all other seeds.
-const MANY: u64 = 1200;
+/// Neighbouring seeds that share random pipelines: planning one takes longer than a history, and a
+/// planned one takes megabytes.
+const SHARING_SEEDS: u64 = 1000;
+/// Random pipelines that they share.
+const SHARED: u64 = 24;
 
 /// A pipeline, ready.
 pub(crate) struct Planned {
@@ -99,23 +99,36 @@ fn text(queries: &[QueryText]) -> String {
     text
 }
 
-type Cell = OnceLock<Result<Planned, Violation>>;
+type Cell = Arc<OnceLock<Result<Arc<Planned>, Violation>>>;
+
+/// The random pipelines of the seeds that are played now, and of those just before them.
+static RANDOM: Mutex<BTreeMap<u64, Cell>> = Mutex::new(BTreeMap::new());
 
 /// The pipeline of a seed: `draws` are the seed's own.
-pub(crate) fn of(seed: u64, draws: &mut Rng) -> Result<&'static Planned, Violation> {
+pub(crate) fn of(seed: u64, draws: &mut Rng) -> Result<Arc<Planned>, Violation> {
     static KNOWN: OnceLock<Vec<Cell>> = OnceLock::new();
-    static RANDOM: OnceLock<Vec<Cell>> = OnceLock::new();
-    let cells = |count: usize| (0..count).map(|_| Cell::new()).collect();
     let known = known::pipelines();
     let (is_random, pick) = (draws.chance(55), draws.bits());
-    let planned = if is_random {
-        let number = pick % if seed < FIRST_SEEDS { FEW } else { MANY };
-        let cell = &RANDOM.get_or_init(|| cells(MANY as usize))[number as usize];
-        cell.get_or_init(|| Planned::new(Vec::new(), random::queries(number)))
+    if is_random {
+        let first = seed / SHARING_SEEDS * SHARED;
+        let number = first + pick % SHARED;
+        random_cell(number, first)
+            .get_or_init(|| Planned::new(Vec::new(), random::queries(number)).map(Arc::new))
+            .clone()
     } else {
         let number = (pick % known.len() as u64) as usize;
-        let cell = &KNOWN.get_or_init(|| cells(known.len()))[number];
-        cell.get_or_init(|| Planned::new(known[number].clone(), Vec::new()))
-    };
-    planned.as_ref().map_err(Violation::clone)
+        let cells = KNOWN.get_or_init(|| known.iter().map(|_| Cell::default()).collect());
+        cells[number]
+            .get_or_init(|| Planned::new(known[number].clone(), Vec::new()).map(Arc::new))
+            .clone()
+    }
+}
+
+/// The place of a random pipeline. Forgets those that are so far behind `first`, the first one of
+/// the seeds that are played now, that all histories of them are over.
+fn random_cell(number: u64, first: u64) -> Cell {
+    let mut cells = RANDOM.lock().unwrap_or_else(PoisonError::into_inner);
+    let kept = cells.split_off(&first.saturating_sub(SHARED));
+    *cells = kept;
+    Arc::clone(cells.entry(number).or_default())
 }

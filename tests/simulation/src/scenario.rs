@@ -1,11 +1,15 @@
 //! What a seed decides before anything happens.
 
+use std::sync::Arc;
+
 use tidemill_testkit::Rng;
 
 use crate::history::Violation;
 use crate::mutant::Mutant;
-use crate::pipelines::{self, FIRST_SEEDS, Planned};
+use crate::pipelines::{self, Planned};
 
+/// Seeds that a usual test run plays are among these: their histories are shorter.
+const FIRST_SEEDS: u64 = 1000;
 /// The longest that one delivery takes, milliseconds: less than half the segments' time to live,
 /// which is what the protocol asks of writers. A segment lives as much shorter as its writer slept
 /// before the put, so that this and the longest outage of advance must be less than its whole life.
@@ -15,7 +19,7 @@ pub(crate) const DELIVERY_MAX_MS: i64 = 8 * 3_600_000;
 pub(crate) struct Scenario {
     pub(crate) seed: u64,
     pub(crate) mutant: Option<Mutant>,
-    pub(crate) planned: &'static Planned,
+    pub(crate) planned: Arc<Planned>,
     /// Shards of each stream, in the beginning.
     pub(crate) shards: usize,
     pub(crate) ingests_per_shard: usize,

@@ -44,7 +44,7 @@ type AdvanceProcess = Process<Ticker, Result<Ticked, Untickable>>;
 /// One world.
 pub(crate) struct World {
     scenario: Scenario,
-    planned: &'static Planned,
+    planned: Arc<Planned>,
     clock: VirtualClock,
     trace: Trace,
     rng: Rng,
@@ -68,7 +68,7 @@ pub(crate) struct World {
 
 impl World {
     pub(crate) fn new(mut scenario: Scenario) -> World {
-        let planned = scenario.planned;
+        let planned = Arc::clone(&scenario.planned);
         let mut rng = scenario.rng.fork();
         let clock = VirtualClock::new(BEGIN);
         let trace = Trace::new(clock.clone());

@@ -147,6 +147,23 @@ pub(super) async fn unmerged(
     Ok(Unmerged { logs, unread })
 }
 
+/// What a tick has that merges nothing: which logs have segments behind their merged positions.
+/// `unread` are those that are known to.
+pub(super) async fn untouched(
+    chain: &Chain,
+    logs: &BTreeMap<LogId, Known>,
+    mut unread: BTreeSet<LogId>,
+) -> Result<Unmerged, AdvanceError> {
+    let unknown: Vec<_> = logs.iter().filter(|(log, _)| !unread.contains(*log)).collect();
+    for logs in unknown.chunks(READS_AT_ONCE) {
+        let pages = logs.iter().map(|(log, known)| page(chain, log, known.progress.merged, 1));
+        let pages = try_join_all(pages).await?;
+        let more = logs.iter().zip(pages).filter(|(_, page)| page.more);
+        unread.extend(more.map(|((log, _), _)| (*log).clone()));
+    }
+    Ok(Unmerged { logs: BTreeMap::new(), unread })
+}
+
 /// Reads one log from its start or a checkpoint's position, epoch by epoch.
 pub(super) struct Replayer {
     log: LogId,

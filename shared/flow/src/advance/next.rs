@@ -1,6 +1,6 @@
 //! The next checkpoint of the chain, from what a tick did.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use tidemill_model::{
     Checkpoint, Epoch, EventMs, Fingerprint, LogId, LogProgress, QueryProgress, SnapshotRef,
@@ -38,11 +38,11 @@ pub(super) struct Draft {
     pub(super) snapshot: Option<SnapshotRef>,
     pub(super) merged: Merged,
     pub(super) logs: BTreeMap<LogId, Known>,
+    /// The logs that have, or may have, more than was merged.
+    pub(super) unread: BTreeSet<LogId>,
     pub(super) decision: Decision,
     /// The decided watermark, or a lower one because its results were too many.
     pub(super) watermark: Option<EventMs>,
-    /// Whether another tick has something to do at once.
-    pub(super) behind: bool,
     pub(super) outcome: Outcome,
 }
 
@@ -50,6 +50,11 @@ impl Draft {
     /// Whether a checkpoint must tell of it.
     pub(super) fn is_something(&self) -> bool {
         self.snapshot.is_some() || self.outcome.is_something()
+    }
+
+    /// Whether another tick has something to do at once.
+    pub(super) fn behind(&self) -> bool {
+        !self.unread.is_empty() || self.watermark < self.decision.watermark
     }
 
     /// The checkpoint that follows `previous`.

@@ -26,8 +26,8 @@ pub struct Ticked {
     pub segments: u64,
     /// Their bytes.
     pub bytes: u64,
-    /// Bytes of the segments that waited for this tick, as far as one tick reads; also of a tick
-    /// that created no epoch.
+    /// Bytes of the segments that waited for this tick, as far as it reads; also of a tick that
+    /// created no epoch. A tick that first closes what is due reads none.
     pub unmerged_bytes: u64,
     /// Source records merged, dead ones included.
     pub records: u64,
@@ -74,8 +74,8 @@ impl Ticked {
     pub(super) fn describe(&mut self, draft: &Draft, last_close: Option<EventMs>) {
         let times = || draft.decision.logs.values();
         self.unmerged_bytes = draft.merged.bytes;
-        self.behind = draft.behind;
-        self.finished = draft.decision.all_ended() && !draft.behind && last_close.is_none();
+        self.behind = draft.behind();
+        self.finished = draft.decision.all_ended() && !self.behind && last_close.is_none();
         self.held_by = draft.decision.held_by.clone();
         self.logs = times().count() as u64;
         self.logs_idle = times().filter(|log| log.standing != Standing::Active).count() as u64;

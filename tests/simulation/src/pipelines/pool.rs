@@ -2,7 +2,7 @@
 //! than a short history. Nothing that a process learned is kept: combining remembers nothing, and
 //! open state is emptied.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use arrow::datatypes::SchemaRef;
 
@@ -33,27 +33,27 @@ fn give<T>(pool: &Mutex<Vec<T>>, thing: Option<T>) {
 
 /// A combiner that goes back when it is dropped.
 pub(crate) struct PooledCombiner {
-    planned: &'static Planned,
+    planned: Arc<Planned>,
     inner: Option<Combiner>,
 }
 
 /// Open state that goes back, empty, when it is dropped.
 pub(crate) struct PooledState {
-    planned: &'static Planned,
+    planned: Arc<Planned>,
     inner: Option<State>,
 }
 
 impl Planned {
     /// Ingest's part of the queries.
-    pub(crate) fn combiner(&'static self) -> Result<PooledCombiner, QueryError> {
+    pub(crate) fn combiner(self: &Arc<Self>) -> Result<PooledCombiner, QueryError> {
         let inner = take(&self.pool.combiners).map_or_else(|| Combiner::new(&self.plan), Ok)?;
-        Ok(PooledCombiner { planned: self, inner: Some(inner) })
+        Ok(PooledCombiner { planned: Arc::clone(self), inner: Some(inner) })
     }
 
     /// Advance's part of the queries, with nothing open.
-    pub(crate) fn state(&'static self) -> Result<PooledState, QueryError> {
+    pub(crate) fn state(self: &Arc<Self>) -> Result<PooledState, QueryError> {
         let inner = take(&self.pool.states).map_or_else(|| State::new(&self.plan), Ok)?;
-        Ok(PooledState { planned: self, inner: Some(inner) })
+        Ok(PooledState { planned: Arc::clone(self), inner: Some(inner) })
     }
 }
 

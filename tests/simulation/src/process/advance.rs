@@ -34,7 +34,7 @@ pub(crate) struct Ticker {
 impl Ticker {
     /// A process that just started.
     pub(crate) fn new(
-        planned: &'static Planned,
+        planned: &Arc<Planned>,
         scenario: &Scenario,
         store: Arc<dyn Store>,
         sources: &Sources,

@@ -46,7 +46,7 @@ pub(crate) enum Stopped {
 impl Ingest {
     /// A process that just started.
     pub(crate) fn new(
-        planned: &'static Planned,
+        planned: &Arc<Planned>,
         store: Arc<dyn Store>,
         port: Port,
         segment_bytes_max: usize,

@@ -34,7 +34,7 @@ impl World {
             let ingest = match process.warm.take() {
                 Some(warm) => warm,
                 None => Ingest::new(
-                    self.planned,
+                    &self.planned,
                     Arc::new(Paced(Arc::clone(&process.store))),
                     Port::new(
                         &self.sources,
@@ -116,7 +116,7 @@ impl World {
             let ticker = match process.warm.take() {
                 Some(warm) => warm,
                 None => Ticker::new(
-                    self.planned,
+                    &self.planned,
                     &self.scenario,
                     Arc::new(Paced(Arc::clone(&process.store))),
                     &self.sources,

@@ -5,6 +5,7 @@ use tidemill_testkit::Rng;
 
 use super::world::World;
 use crate::advance::AdvanceError;
+use crate::ports::Drained;
 
 #[test]
 fn segments_that_compress_well_count_for_what_they_are_in_memory() {
@@ -55,4 +56,38 @@ fn a_checkpoint_that_would_not_fit_an_item_stops_advance_with_a_remedy() {
     assert!(!error.is_transient());
     assert!(error.to_string().contains("nothing is lost"), "{error}");
     assert_eq!(world.checkpoints().len(), 0);
+}
+
+/// A backlog whose results are many moved from the log into memory: each tick merged what it may
+/// read, and closed the little that it may emit.
+#[test]
+fn a_backlog_waits_in_the_log_while_results_wait_to_be_emitted() {
+    let mut world = World::new();
+    world.register("s/a", 0);
+    world.register("s/idle", 0);
+    world.source("s/idle", Drained::Yes);
+    let windows_of_a_segment = 20 + 5;
+    for segment in 0..30 {
+        let times: Vec<i64> = (0..20).map(|window| (segment * 20 + window) * 10).collect();
+        world.append("s/a", &times, 0);
+    }
+    let pk = world.keys.log(&super::world::log("s/a"));
+    let sizes = world.store.rows().into_iter().filter(|(key, _)| *key == pk);
+    let bytes: usize = sizes.map(|(_, row)| row.item.bytes.len()).sum();
+    world.settings.tick_bytes_max = bytes / 6;
+    world.settings.results_max = windows_of_a_segment;
+    let mut process = world.process();
+    let mut most = 0;
+    loop {
+        let ticked = world.tick(&mut process, 101).unwrap();
+        most = most.max(process.state.lock().unwrap().windows.len());
+        if !ticked.behind {
+            break;
+        }
+    }
+    assert!(most <= 12 * windows_of_a_segment, "{most} windows were open at once");
+    ["s/a", "s/idle"].into_iter().for_each(|log| world.end(log));
+    while !world.tick(&mut process, 102).unwrap().finished {}
+    world.assert_exactly_once();
+    world.assert_cold_equals(&process);
 }
