@@ -13,8 +13,12 @@
 //! Not here: what the parts are, and what becomes of them (`combine`, `merge::failed`).
 
 use std::ops::Range;
+use std::sync::Arc;
 
+use arrow::array::{ArrayRef, RecordBatch};
+use arrow::compute::concat;
 use datafusion::common::{DataFusionError, Result};
+use datafusion::physical_plan::PhysicalExpr;
 
 use crate::ports::is_of_value;
 
@@ -58,6 +62,20 @@ pub(crate) fn search<T>(
     found.failing.sort_by_key(|(part, _)| *part);
     found.passing.sort_by_key(|(parts, _)| parts.start);
     Ok(found)
+}
+
+/// An expression's value for each row, when it fails on no row alone.
+pub(crate) fn values(expr: &Arc<dyn PhysicalExpr>, rows: &RecordBatch) -> Result<ArrayRef> {
+    let count = rows.num_rows();
+    match expr.evaluate(rows).and_then(|values| values.into_array(count)) {
+        Err(error) if count > 1 && is_of_value(&error) => {
+            let middle = count / 2;
+            let first = values(expr, &rows.slice(0, middle))?;
+            let second = values(expr, &rows.slice(middle, count - middle))?;
+            Ok(concat(&[first.as_ref(), second.as_ref()])?)
+        }
+        values => values,
+    }
 }
 
 /// What the engine says, as a dead letter has it.

@@ -156,7 +156,8 @@ pub struct OpenWindows {
 /// Why a query could not do its part. No retry helps: the pipeline stops, nothing is lost.
 #[derive(Debug, thiserror::Error)]
 pub enum QueryError {
-    /// The engine failed (a cast of a literal, an overflow, out of memory).
+    /// The engine failed for a reason that no value is (out of memory, an error of its own), or on
+    /// values inside a state.
     #[error("query `{query}` failed. reason=`{reason}`")]
     Failed {
         /// The query.

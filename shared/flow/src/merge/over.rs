@@ -40,6 +40,7 @@ use self::running::{Came, Running, columns_of};
 use super::failed::{Failures, Told};
 use super::operator::{Operator, Rows};
 use crate::aggregate::rows_bytes;
+use crate::blame;
 
 /// Rows, by number, on which functions fail.
 type RowFailures = Vec<(usize, DataFusionError)>;
@@ -539,13 +540,12 @@ fn passing(
     Ok(BooleanArray::from(passes))
 }
 
-/// The expressions' values for each row.
+/// The expressions' values for each row. They fail on no row alone.
 pub(super) fn evaluated(
     expressions: &[Arc<dyn PhysicalExpr>],
     rows: &RecordBatch,
 ) -> Result<Vec<ArrayRef>> {
-    let each = expressions.iter().map(|it| it.evaluate(rows)?.into_array(rows.num_rows()));
-    each.collect()
+    expressions.iter().map(|expression| blame::values(expression, rows)).collect()
 }
 
 /// Columns under a schema; those are cast that the engine encoded in another way.
