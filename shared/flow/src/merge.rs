@@ -25,6 +25,7 @@ mod results;
 mod revisions;
 mod rows_windows;
 mod sessions;
+mod window_columns;
 mod windows;
 
 use std::sync::Arc;

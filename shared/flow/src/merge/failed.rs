@@ -13,12 +13,11 @@
 
 use std::ops::Range;
 
-use arrow::array::{AsArray, RecordBatch};
-use arrow::datatypes::{DataType, Schema, TimestampMillisecondType};
+use arrow::array::RecordBatch;
+use arrow::datatypes::Schema;
 use datafusion::common::{DataFusionError, Result};
 use tidemill_model::limits::DEAD_LETTER_RAW_BYTES_MAX;
-use tidemill_model::{EventMs, RawBytes, Window};
-use tidemill_plan::OutputColumn;
+use tidemill_model::{RawBytes, Window};
 use xxhash_rust::xxh3::{Xxh3, xxh3_64};
 
 use crate::blame::{self, Found};
@@ -161,18 +160,4 @@ fn writable(batch: &RecordBatch) -> Result<RecordBatch> {
         |index: &usize| json::check(&Schema::new(vec![fields[*index].clone()])).is_ok();
     let columns: Vec<usize> = (0..fields.len()).filter(is_writable).collect();
     Ok(batch.project(&columns)?)
-}
-
-/// The window in the columns of a stage's row, when both its ends are among them.
-pub(super) fn window_of(output: &[OutputColumn], rows: &RecordBatch, row: usize) -> Option<Window> {
-    let edge = |wanted: OutputColumn| {
-        let index = output.iter().position(|column| *column == wanted)?;
-        let milliseconds = arrow::datatypes::TimeUnit::Millisecond;
-        let times = arrow::compute::cast(
-            &rows.column(index).slice(row, 1),
-            &DataType::Timestamp(milliseconds, None),
-        );
-        Some(EventMs(times.ok()?.as_primitive::<TimestampMillisecondType>().value(0)))
-    };
-    Some(Window { start: edge(OutputColumn::WindowStart)?, end: edge(OutputColumn::WindowEnd)? })
 }

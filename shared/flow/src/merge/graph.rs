@@ -36,7 +36,8 @@ use self::rows::{on_time, row_columns, window_rows};
 use super::failed::Failures;
 use super::late::{Ledger, Source};
 use super::ordered::Ordered;
-use super::results::{Upper, edges, sorted};
+use super::results::{Upper, sorted};
+use super::window_columns::edges;
 use crate::ports::OpenWindows;
 
 /// The open stages of one query.

@@ -12,10 +12,11 @@ use arrow::datatypes::{Schema, SchemaRef};
 use arrow::row::{RowConverter, SortField};
 use datafusion::common::{Result, internal_err};
 use tidemill_model::{EventMs, Window};
-use tidemill_plan::{Feed, NodeKind, OutputColumn, QueryPlan, Runner, Stage};
+use tidemill_plan::{Feed, OutputColumn, QueryPlan, Runner, Stage};
 
-use super::failed::{Failures, Told, window_of};
+use super::failed::{Failures, Told};
 use super::late::partial;
+use super::window_columns::{edges, windows_of};
 use crate::aggregate::States;
 
 /// Final rows of a stage from its groups' keys (with the grouping id last when it has one), window
@@ -79,18 +80,6 @@ pub(super) fn finish_groups(
     Ok(concat_batches(&stage.closed, &given.into_values().collect::<Vec<_>>())?)
 }
 
-/// What the columns of a stage's rows are, as far as it is known.
-pub(super) fn output_of(plan: &QueryPlan, stage: usize) -> &[OutputColumn] {
-    let node = plan.graph.as_ref().and_then(|graph| graph.nodes.get(stage));
-    match node.map(|node| &node.kind) {
-        Some(NodeKind::Aggregate(stage)) => &stage.output,
-        Some(NodeKind::Rows(stage)) => &stage.output,
-        Some(NodeKind::AggregateRows(aggregate)) => &aggregate.stage.output,
-        Some(NodeKind::Derived(_)) => &[],
-        None => plan.stages.get(stage).map_or(&[], |stage| &stage.output),
-    }
-}
-
 /// The upper plan of one query, and the closed windows that wait for it.
 pub(super) struct Upper {
     runner: Runner,
@@ -147,11 +136,9 @@ impl Upper {
         sessions: &RecordBatch,
         failures: &mut Failures<'_>,
     ) -> Result<()> {
-        let output = output_of(plan, 0);
-        let sessions = sorted(sessions, &edges(output))?;
+        let sessions = sorted(sessions, &edges(&plan.stages[0].output))?;
         let count = sessions.num_rows();
-        let windows: Vec<Option<Window>> =
-            (0..count).map(|row| window_of(output, &sessions, row)).collect();
+        let windows = windows_of(plan, 0, &sessions)?;
         let begins = |row: &usize| *row == 0 || windows[*row] != windows[*row - 1];
         let firsts: Vec<usize> = (0..count).filter(begins).chain([count]).collect();
         let rows = |parts: Range<u32>| {
@@ -184,10 +171,12 @@ impl Upper {
             |chosen| run(&mut self.runner, &cut(stages, chosen)),
             |row| {
                 let alone = cut(stages, row..row + 1);
-                let stage = alone.iter().position(Option::is_some);
-                let window = stage.zip(alone.iter().flatten().next());
-                let window =
-                    window.and_then(|(stage, rows)| window_of(output_of(plan, stage), rows, 0));
+                let mut window = None;
+                for (stage, rows) in alone.iter().enumerate() {
+                    if let Some(rows) = rows {
+                        window = windows_of(plan, stage, rows)?[0];
+                    }
+                }
                 Told::rows(window, alone.iter().flatten())
             },
         )?;
@@ -265,12 +254,6 @@ fn cut(stages: &[Option<RecordBatch>], chosen: Range<u32>) -> Vec<Option<RecordB
         taken
     };
     stages.iter().map(|rows| rows.as_ref().and_then(&mut of_stage)).collect()
-}
-
-/// The columns by which closed sessions come first: end, then start.
-pub(super) fn edges(output: &[OutputColumn]) -> Vec<usize> {
-    let at = |wanted| output.iter().position(|column| *column == wanted);
-    [OutputColumn::WindowEnd, OutputColumn::WindowStart].into_iter().filter_map(at).collect()
 }
 
 /// A batch under another schema, columns cast where the engine chose another encoding.

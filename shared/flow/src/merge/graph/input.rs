@@ -15,10 +15,10 @@ use tidemill_model::EventMs;
 use tidemill_plan::{Glue, QueryPlan, ROW, Runner};
 
 use super::handed::Handed;
-use crate::merge::failed::{Failures, Told, window_of};
+use crate::merge::failed::{Failures, Told};
 use crate::merge::operator::Rows;
 use crate::merge::ordered::{Ordered, times};
-use crate::merge::results::output_of;
+use crate::merge::window_columns::windows_of;
 
 /// One input of a stage.
 pub(super) struct Input {
@@ -60,7 +60,7 @@ impl Input {
                 |chosen| self.run(glue, &handed.slice(chosen.start as usize, chosen.len())),
                 |row| {
                     let alone = handed.slice(row as usize, 1);
-                    Told::rows(window_of(output_of(plan, glue.from), &alone, 0), [&alone])
+                    Told::rows(windows_of(plan, glue.from, &alone)?[0], [&alone])
                 },
             )?;
             rows = concat_batches(&glue.schema, &given.into_values().collect::<Vec<_>>())?;
