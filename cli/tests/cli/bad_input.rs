@@ -141,6 +141,47 @@ fn a_record_is_not_to_blame_for_what_a_query_excludes() {
     assert!(rows.contains("\"events\":1500"), "{rows}");
 }
 
+/// A window with an unlucky value stopped everybody's results for ever.
+#[test]
+fn what_a_query_fails_on_when_windows_close_is_a_dead_letter_and_the_rest_comes() {
+    let above = "\n[queries.share]\nsql = \"\"\"\n  SELECT key, window_start, 60 / SUM(value) AS share\n  \
+        FROM TUMBLE(events, ts, INTERVAL '10' SECOND) GROUP BY key, window_start, window_end\n\"\"\"\n\
+        \n[queries.ranked]\nsql = \"\"\"\n  SELECT window_start, key, 60 / total AS share FROM (\n    \
+        SELECT key, window_start, window_end, SUM(value) AS total\n    \
+        FROM TUMBLE(events, ts, INTERVAL '10' SECOND) GROUP BY key, window_start, window_end\n  ) \
+        QUALIFY ROW_NUMBER() OVER (PARTITION BY window_start, window_end ORDER BY 60 / total) = 1\n\"\"\"\n";
+    let workspace = Workspace::with_pipeline(&format!("{PIPELINE}{above}"));
+    // In each fifth window the values of `a` add up to zero.
+    let lines = (0..1_000).map(|n: i64| {
+        let (ts, key) = (n * 1_000, if n % 2 == 0 { "a" } else { "b" });
+        let value = match (n / 10 % 5, n % 10) {
+            (0, 0) => -8,
+            _ => 2,
+        };
+        format!("{{\"ts\":{ts},\"key\":\"{key}\",\"value\":{value}}}\n")
+    });
+    workspace.write("events.jsonl", lines.collect::<String>());
+    let ran = run(&workspace, "events=events.jsonl").succeeded();
+    assert_eq!((ran.summary("records"), ran.summary("dead letters")), (1_000, 40));
+
+    let counted = |query: &str| workspace.results("out", query).len();
+    assert_eq!((counted("per_key"), counted("share"), counted("ranked")), (200, 180, 80));
+    assert!(workspace.results("out", "share").iter().all(|row| row.contains("\"share\":6")));
+    for letter in workspace.dead_letters("out") {
+        assert_eq!(letter["reason"], "query_failed");
+        assert!(letter["detail"].as_str().unwrap().contains("ivide by zero"), "{letter}");
+        let raw = letter["raw"].as_str().unwrap();
+        let rows: Vec<serde_json::Value> =
+            raw.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        let expected = if letter["query"] == "share" { 1 } else { 2 };
+        assert_eq!((&letter["rows"], rows.len()), (&expected.into(), expected));
+        assert_eq!((&rows[0]["key"], &rows[0]["sum(events.value)"]), (&"a".into(), &0.into()));
+        assert_eq!(rows[0]["window_start"], letter["windows"][0]["start"]);
+    }
+    let again = run(&workspace, "events=events.jsonl").succeeded();
+    assert_eq!((again.summary("records"), again.summary("dead letters")), (0, 0));
+}
+
 #[test]
 fn times_before_1970_have_windows_too() {
     let workspace = Workspace::new();

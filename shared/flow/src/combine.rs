@@ -13,7 +13,6 @@
 //!
 //! Not here: what the aggregation is made of (`aggregate`), what becomes of partial rows (`merge`).
 
-mod failed;
 mod gaps;
 mod rows;
 pub(crate) mod shipped;
@@ -28,7 +27,7 @@ use arrow::array::{
 use arrow::compute::{concat_batches, take, take_record_batch};
 use arrow::datatypes::{DataType, Field, Schema, UInt32Type};
 use datafusion::common::{DataFusionError, Result, internal_err};
-use tidemill_model::{Block, EventMs, LogId, WindowShape};
+use tidemill_model::{Block, DeadReason, EventMs, LogId, WindowShape};
 use tidemill_pipeline::Late;
 use tidemill_plan::{
     Feed, GroupingSetOf, Ingested, ORDER, PipelinePlan, QueryPlan, ROW, Runner, Slot, Stage,
@@ -36,9 +35,9 @@ use tidemill_plan::{
 };
 
 use crate::aggregate::{AggregateTable, Groups, States};
+use crate::blame::{self, Found};
 use crate::decode::Decoded;
 use crate::ports::{Combine, Combined, QueryError, is_of_value};
-use failed::Found;
 use slices::Placed;
 
 /// Ingest's part of all queries of a pipeline. One per worker.
@@ -103,22 +102,25 @@ impl QueryCombiner {
             Err(error) => error,
         };
         let count = decoded.rows.num_rows();
-        let Found { failing, passing } = failed::search(count, error, &mut |rows| {
+        let Found { failing, passing } = blame::search(count, error, &mut |rows| {
             self.blocks(log, &decoded.only(rows)?, seen).map(drop)
         })?;
-        let kept = decoded.only(passing.iter().cloned().flatten())?;
+        let kept = decoded.only(passing.iter().flat_map(|(rows, ())| rows.clone()))?;
         match self.blocks(log, &kept, seen) {
             Ok(blocks) => combined.blocks.extend(blocks),
             // Together they fail, though none is to blame: then apart.
             Err(error) if is_of_value(&error) => {
-                for rows in passing {
+                for (rows, ()) in passing {
                     combined.blocks.extend(self.blocks(log, &decoded.only(rows)?, seen)?);
                 }
             }
             Err(error) => return Err(error),
         }
-        let letter =
-            |(row, error): &(u32, _)| failed::letter(log, decoded, *row, &self.plan.name, error);
+        let letter = |(row, error): &(u32, DataFusionError)| {
+            let (query, detail) = (self.plan.name.clone(), blame::detail(error));
+            let record = decoded.records[*row as usize] as usize;
+            decoded.raw.dead_letter(log, record, DeadReason::Failed { query, detail })
+        };
         combined.failed.extend(failing.iter().map(letter));
         Ok(())
     }

@@ -34,18 +34,19 @@ pub fn dead_letter_id(epoch: Epoch, n: usize) -> String {
     format!("dead/{epoch}/{n}")
 }
 
-/// What an epoch emits: the dead letters of its segments in merge order and then those that it
-/// found late; results only of queries that have rows.
+/// What an epoch emits: the dead letters of its segments in merge order, then those that it found
+/// late, then those that its queries fail on; results only of queries that have rows.
 pub(crate) fn emission(epoch: Epoch, mut dead: Vec<DeadLetter>, closed: Closed) -> Emission {
     dead.extend(closed.late);
     let mut results = closed.results;
     results.retain(|results| results.batch.num_rows() > 0);
-    Emission { results, dead_letters: dead, ..Emission::empty(epoch) }
+    let failed = closed.failed;
+    Emission { results, dead_letters: dead, failed, ..Emission::empty(epoch) }
 }
 
 /// Whether there is nothing to emit.
 pub(crate) fn is_empty(emission: &Emission) -> bool {
-    emission.results.is_empty() && emission.dead_letters.is_empty()
+    emission.results.is_empty() && emission.letters().next().is_none()
 }
 
 /// Which sink takes what.
@@ -117,6 +118,7 @@ impl Emit {
         self.restored = false;
         let mut letters = Emission {
             dead_letters: emission.dead_letters.clone(),
+            failed: emission.failed.clone(),
             ..Emission::empty(emission.epoch)
         };
         for (name, share) in self.shares(emission)? {
@@ -124,7 +126,7 @@ impl Emit {
                 letters.rejected.push(rejected(&name, &share, rejection)?);
             }
         }
-        if !letters.dead_letters.is_empty() || !letters.rejected.is_empty() {
+        if letters.letters().next().is_some() {
             let name = self.routes.dead_letters.clone();
             if let Some(rejection) = self.give(&name, &letters).await?.first() {
                 let reason = format!("it refused a dead letter: {}", rejection.detail);

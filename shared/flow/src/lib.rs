@@ -14,6 +14,7 @@
 pub mod advance;
 mod aggregate;
 pub mod append;
+mod blame;
 pub mod combine;
 pub mod decode;
 pub mod emit;

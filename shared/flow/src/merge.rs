@@ -14,6 +14,7 @@
 
 mod as_of;
 mod count;
+mod failed;
 mod graph;
 mod join;
 mod late;
@@ -24,6 +25,7 @@ mod results;
 mod revisions;
 mod rows_windows;
 mod sessions;
+mod window_columns;
 mod windows;
 
 use std::sync::Arc;
@@ -34,6 +36,7 @@ use tidemill_model::{EventMs, Fingerprint, LogId, Segment, WallMs, Window, Windo
 use tidemill_plan::{CheckpointTime, PipelinePlan, QueryPlan, part_number, stage_and_part};
 
 use crate::ports::{Closed, OpenState, OpenWindows, QueryError, QueryResults, StatePart};
+use failed::Failures;
 use graph::{Closing, OpenGraph};
 use late::{Ledger, Source};
 use results::Upper;
@@ -248,11 +251,13 @@ impl OpenState for State {
         let mut is_told = std::mem::take(&mut self.merged) || self.ledger.rows > 0;
         for query in &mut self.queries {
             let plan = Arc::clone(&query.plan);
+            let failures = &mut Failures::of(&plan.name, &mut closed.failed);
             let results = match (&plan.revisions, watermark) {
                 (Some(revisions), _) => {
-                    query.close_revised(revisions, before, watermark).map(|it| (it, false))
+                    let closing = query.close_revised(revisions, before, watermark, failures);
+                    closing.map(|results| (results, false))
                 }
-                (None, Some(watermark)) => query.close(before, watermark),
+                (None, Some(watermark)) => query.close(before, watermark, failures),
                 (None, None) => continue,
             };
             let (results, moved) =
@@ -264,6 +269,7 @@ impl OpenState for State {
                 is_told = true;
             }
         }
+        is_told |= !closed.failed.is_empty();
         self.closed = self.closed.max(watermark);
         // State goes only in a tick that a checkpoint will tell of, so that a replay drops it too.
         if let Some(watermark) = watermark.filter(|_| is_told) {
@@ -479,19 +485,21 @@ impl OpenQuery {
         &mut self,
         before: Option<EventMs>,
         watermark: EventMs,
+        failures: &mut Failures<'_>,
     ) -> datafusion::common::Result<(QueryResults, bool)> {
         let OpenQuery { plan, stages, graph, upper, .. } = self;
         if let Some(graph) = graph {
-            let Closing { windows, moved } = graph.close(plan, before, watermark, upper)?;
-            let batch = upper.take(plan)?;
+            let Closing { windows, moved } =
+                graph.close(plan, before, watermark, upper, failures)?;
+            let batch = upper.take(plan, failures)?;
             return Ok((QueryResults { query: plan.name.clone(), windows, batch }, moved));
         }
         let mut windows = 0;
         if let [OpenStage::Sessions(sessions)] = stages.as_mut_slice() {
             let stage = &plan.stages[0];
-            if let Some((count, batch)) = sessions.close(plan, stage, watermark)? {
+            if let Some((count, batch)) = sessions.close(plan, stage, watermark, failures)? {
                 windows = count;
-                upper.add(plan, vec![batch])?;
+                upper.add(plan, None, vec![batch], failures)?;
             }
         } else {
             let mut closing: Vec<Window> = Vec::new();
@@ -507,10 +515,10 @@ impl OpenQuery {
                 let mut batches = Vec::new();
                 for (stage, open) in plan.stages.iter().zip(stages.iter_mut()) {
                     if let OpenStage::Slices(slices) = open {
-                        batches.push(slices.close(stage, window)?);
+                        batches.push(slices.close(stage, window, failures)?);
                     }
                 }
-                upper.add(plan, batches)?;
+                upper.add(plan, Some(window), batches, failures)?;
             }
             for (stage, open) in plan.stages.iter().zip(stages.iter_mut()) {
                 if let OpenStage::Slices(slices) = open {
@@ -518,7 +526,7 @@ impl OpenQuery {
                 }
             }
         }
-        let batch = upper.take(plan)?;
+        let batch = upper.take(plan, failures)?;
         Ok((QueryResults { query: plan.name.clone(), windows, batch }, false))
     }
 }

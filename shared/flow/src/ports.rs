@@ -12,6 +12,7 @@ use arrow::datatypes::SchemaRef;
 use async_trait::async_trait;
 use tidemill_model::{
     Block, DeadLetter, Epoch, EventMs, Fingerprint, LogId, Position, RawBytes, Segment, WallMs,
+    Window,
 };
 
 use crate::decode::Decoded;
@@ -66,7 +67,8 @@ pub trait OpenState: Send {
     fn clip(&self, watermark: EventMs, rows_max: usize) -> EventMs;
 
     /// Closes every window with end + grace at or below `watermark` and computes its results.
-    /// `at` is what `now()` means. Also hands over what `merge` and `settle` found late.
+    /// `at` is what `now()` means. Also hands over what `merge` and `settle` found late. What a query
+    /// fails on is handed over in place of its results; an error is a failure that no value causes.
     ///
     /// A call that closes nothing and has nothing late to hand over leaves the state as it was: no
     /// checkpoint tells of it, so a replay does not repeat it.
@@ -118,6 +120,8 @@ pub struct Closed {
     pub late: Vec<DeadLetter>,
     /// (row, window) pairs that were late, over all queries.
     pub late_rows: u64,
+    /// Rows that queries fail on, which no result counts.
+    pub failed: Vec<FailedRows>,
     /// Whether the state changed although no result and nothing late tells of it: rows went from
     /// one stage to the next, or are not needed any more.
     pub moved: bool,
@@ -152,7 +156,8 @@ pub struct OpenWindows {
 /// Why a query could not do its part. No retry helps: the pipeline stops, nothing is lost.
 #[derive(Debug, thiserror::Error)]
 pub enum QueryError {
-    /// The engine failed (a cast of a literal, an overflow, out of memory).
+    /// The engine failed for a reason that no value is (out of memory, an error of its own), or on
+    /// values inside a state.
     #[error("query `{query}` failed. reason=`{reason}`")]
     Failed {
         /// The query.
@@ -226,17 +231,41 @@ pub struct Emission {
     pub results: Vec<QueryResults>,
     /// Dead letters; letter n has the id `dead/{epoch}/{n}`.
     pub dead_letters: Vec<DeadLetter>,
+    /// Rows that queries fail on. They are dead letters too; their ids go on after those of
+    /// `dead_letters`.
+    pub failed: Vec<FailedRows>,
     /// Result rows that their sinks can never take. They are dead letters too; their ids go on
-    /// after those of `dead_letters`. [`Emission::letters`](crate::emit::Letter) is both.
+    /// after those of `failed`. [`Emission::letters`](crate::emit::Letter) is all of them.
     pub rejected: Vec<Rejected>,
 }
 
 impl Emission {
     /// An emission of nothing.
     pub fn empty(epoch: Epoch) -> Emission {
-        let (results, dead_letters, rejected) = (Vec::new(), Vec::new(), Vec::new());
-        Emission { epoch, results, dead_letters, rejected }
+        Emission {
+            epoch,
+            results: Vec::new(),
+            dead_letters: Vec::new(),
+            failed: Vec::new(),
+            rejected: Vec::new(),
+        }
     }
+}
+
+/// Rows inside a query that it fails on when advance computes its results, on their way to the
+/// dead-letter sink. They are what fails together: mostly one row.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FailedRows {
+    /// The query.
+    pub query: String,
+    /// Their window, where they have one.
+    pub window: Option<Window>,
+    /// How many they are.
+    pub rows: u64,
+    /// What the engine says.
+    pub detail: String,
+    /// The rows as lines of JSON, cut like a dead letter's record.
+    pub raw: RawBytes,
 }
 
 /// A result row that its sink can never take, on its way to the dead-letter sink.

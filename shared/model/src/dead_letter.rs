@@ -93,6 +93,9 @@ pub enum DeadReason {
 }
 
 impl DeadReason {
+    /// The tag of [`DeadReason::Failed`], and of rows inside a query that it fails on.
+    pub const FAILED: &str = "query_failed";
+
     /// A short stable name: `undecodable`, `no_event_time`, `future`, `too_large`, `late`,
     /// `query_failed`.
     pub fn tag(&self) -> &'static str {
@@ -102,7 +105,7 @@ impl DeadReason {
             DeadReason::Future { .. } => "future",
             DeadReason::TooLarge { .. } => "too_large",
             DeadReason::Late { .. } => "late",
-            DeadReason::Failed { .. } => "query_failed",
+            DeadReason::Failed { .. } => DeadReason::FAILED,
         }
     }
 }

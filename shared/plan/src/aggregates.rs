@@ -13,6 +13,7 @@ use std::sync::Arc;
 use arrow::array::{ArrayRef, BinaryArray, RecordBatch, new_null_array};
 use arrow::datatypes::{DataType, Field, Schema};
 use datafusion::common::{Result, exec_err};
+use datafusion::functions_aggregate::all_default_aggregate_functions;
 use datafusion::logical_expr::{EmitTo, GroupsAccumulator};
 use datafusion::physical_expr::GroupsAccumulatorAdapter;
 use datafusion::physical_expr::aggregate::AggregateFunctionExpr;
@@ -31,6 +32,17 @@ pub struct StageAggregate {
     pub ordered: bool,
     /// Number of state columns.
     pub states: usize,
+    /// Whether its value may be beyond its type, or, for a program's own aggregate, not there.
+    pub can_fail: bool,
+}
+
+/// Of the engine's own aggregates only the average of decimals, which has more digits than they.
+fn can_fail(expr: &AggregateFunctionExpr) -> bool {
+    let name = expr.fun().name();
+    match name {
+        "avg" => expr.field().data_type().is_decimal(),
+        _ => !all_default_aggregate_functions().iter().any(|known| known.name() == name),
+    }
 }
 
 impl StageAggregate {
@@ -43,7 +55,8 @@ impl StageAggregate {
         columns: &Schema,
     ) -> Result<StageAggregate> {
         let states = expr.state_fields()?.len();
-        let aggregate = StageAggregate { expr, filter, ordered, states };
+        let can_fail = can_fail(&expr);
+        let aggregate = StageAggregate { expr, filter, ordered, states, can_fail };
         match aggregate.try_out(columns) {
             Ok(()) => Ok(aggregate),
             Err(error) => Err(Refusal::new(

@@ -15,6 +15,7 @@
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use datafusion::common::{Result, internal_err};
 use datafusion::logical_expr::{Expr, LogicalPlan, Projection};
+use datafusion::physical_plan::PhysicalExpr;
 use std::sync::Arc;
 use tidemill_model::WindowShape;
 
@@ -103,6 +104,20 @@ impl OperatorPlan {
             OperatorPlan::Over(stage) => stage.parts(),
             OperatorPlan::Last(stage) => vec![Arc::clone(&stage.kept)],
             OperatorPlan::Count(stage) => stage.parts(),
+        }
+    }
+
+    /// The expressions that it computes of each row of this input, whatever other rows there are.
+    pub fn of_each_row(&self, input: usize) -> Vec<Arc<dyn PhysicalExpr>> {
+        match self {
+            OperatorPlan::Join(join) => join.keys.get(input).cloned().unwrap_or_default(),
+            OperatorPlan::AsOf(join) => join.keys.get(input).cloned().unwrap_or_default(),
+            OperatorPlan::Over(stage) => {
+                stage.partition_by.iter().chain(&stage.arguments).cloned().collect()
+            }
+            OperatorPlan::Last(stage) => stage.partition_by.clone(),
+            // Its input ends in plain columns.
+            OperatorPlan::Count(_) => Vec::new(),
         }
     }
 

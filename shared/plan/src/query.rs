@@ -257,8 +257,8 @@ fn plan_statement(
             *plan = state.optimize(plan)?;
         }
     }
-    let revisions =
-        revisions::of(query, &upper, shape.filter(|_| graph.is_none()), row_wise, &key, state)?;
+    let of_log = shape.filter(|_| graph.is_none());
+    let revisions = revisions::of(query, &upper, of_log, row_wise, &stages, &key, state)?;
     let output = match &revisions {
         Some(revisions) => revisions.output(),
         None => Arc::clone(upper.schema().inner()),

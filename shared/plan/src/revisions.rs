@@ -24,9 +24,10 @@ use tidemill_model::WindowShape;
 use tidemill_pipeline::{EmitMode, Late, Query};
 
 use crate::error::{CONDITION, Refusal};
-use crate::lineage::any_part;
+use crate::lineage::{any_part, plain};
 use crate::result_key::ResultKey;
 use crate::sql;
+use crate::stage::Stage;
 
 /// Column of results that can change: `upsert`, or `delete` for a row that is withdrawn.
 pub const OP: &str = "op";
@@ -42,8 +43,8 @@ pub struct Revisions {
     pub updates: bool,
     /// What makes a row worth emitting before its window closes.
     pub when: Option<Condition>,
-    /// Whether a row of a window of fixed length can fall out of its result: only then is it
-    /// needed to know which rows were emitted.
+    /// Whether a row of a window of fixed length can fall out of its result, also because something
+    /// fails on it: only then is it needed to know which rows were emitted.
     pub withdraws: bool,
     /// Schema of the rows without the columns of this module.
     pub rows: SchemaRef,
@@ -89,12 +90,13 @@ impl Condition {
 }
 
 /// How the query's results change; `None`: they do not. `upper` is the unoptimized upper plan,
-/// `shape` the windows of the aggregates under it; `None`: it is not over aggregates alone.
+/// `shape` the windows of the aggregates under it, `stages`; `None`: it is not over aggregates alone.
 pub(crate) fn of(
     query: &Query,
     upper: &LogicalPlan,
     shape: Option<WindowShape>,
     row_wise: bool,
+    stages: &[Stage],
     key: &ResultKey,
     state: &SessionState,
 ) -> Result<Option<Revisions>> {
@@ -149,7 +151,9 @@ pub(crate) fn of(
         .into_engine());
     }
     let when = query.emit_when.as_ref().map(|when| condition(&when.sql, &rows, state));
-    Ok(Some(Revisions { updates, when: when.transpose()?, withdraws: !keeps_rows(upper), rows }))
+    let can_fail = |stage: &Stage| stage.aggregates.iter().any(|aggregate| aggregate.can_fail);
+    let withdraws = !keeps_rows(upper) || stages.iter().any(can_fail);
+    Ok(Some(Revisions { updates, when: when.transpose()?, withdraws, rows }))
 }
 
 /// The setting that makes results change, as the pipeline file has it.
@@ -167,12 +171,16 @@ fn is_reserved(name: &str) -> bool {
     [OP, REVISION, TIMING].contains(&name)
 }
 
-/// Whether a row that is once in a window's result is in all later ones: groups only come.
+/// Whether a row that is once in a window's result is in all later ones: groups only come, and no
+/// expression can fail on them.
 fn keeps_rows(plan: &LogicalPlan) -> bool {
-    let kept = matches!(
-        plan,
-        LogicalPlan::Projection(_) | LogicalPlan::SubqueryAlias(_) | LogicalPlan::Extension(_)
-    );
+    let kept = match plan {
+        LogicalPlan::Projection(it) => {
+            it.expr.iter().all(|expr| matches!(plain(expr), Expr::Column(_) | Expr::Literal(_, _)))
+        }
+        LogicalPlan::SubqueryAlias(_) | LogicalPlan::Extension(_) => true,
+        _ => false,
+    };
     kept && plan.inputs().into_iter().all(keeps_rows)
 }
 

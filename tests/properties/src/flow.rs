@@ -7,7 +7,7 @@ use bytes::Bytes;
 use tidemill_flow::combine::Combiner;
 use tidemill_flow::decode::{Decoder, RawBatch, RawRecord};
 use tidemill_flow::merge::State;
-use tidemill_flow::ports::{Combine, OpenState, StatePart};
+use tidemill_flow::ports::{Combine, FailedRows, OpenState, StatePart};
 use tidemill_model::{DeadLetter, EventMs, LogId, Position, Segment, WallMs};
 use tidemill_pipeline::Pipeline;
 use tidemill_plan::PipelinePlan;
@@ -27,6 +27,8 @@ pub struct Outcome {
     pub late: Vec<DeadLetter>,
     /// (row, window) pairs that were late.
     pub late_rows: u64,
+    /// What the queries fail on.
+    pub failed: Vec<FailedRows>,
 }
 
 impl Outcome {
@@ -206,6 +208,7 @@ pub fn close(
         }
         outcome.late.extend(results.late);
         outcome.late_rows += results.late_rows;
+        outcome.failed.extend(results.failed);
         closed = closed.max(next);
         if next == goal {
             return closed;

@@ -21,6 +21,7 @@
 
 pub mod cases;
 pub mod event;
+pub mod failing;
 pub mod flow;
 pub mod oracle;
 pub mod over;

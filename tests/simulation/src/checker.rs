@@ -138,6 +138,7 @@ impl History {
         });
         let future = dead.clone().filter(|reason| *reason == "future").count();
         let results = ids.values().filter(|it| matches!(it, Content::Result { .. })).count();
+        let failed = ids.values().filter(|it| matches!(it, Content::Failed(_))).count();
         self.stats = Stats {
             segments: logs.sum::<usize>() as u64,
             epochs: of(&checkpoint) as u64,
@@ -146,6 +147,7 @@ impl History {
             future: future as u64,
             results: results as u64,
             batch_rows: if self.planned.random.is_empty() { 0 } else { results as u64 },
+            failed_rows: failed as u64,
             repeated: (lines.len() - ids.len()) as u64,
             ..self.stats
         };

@@ -91,6 +91,8 @@ pub struct Stats {
     pub results: u64,
     /// Of these, rows compared with what a batch gives.
     pub batch_rows: u64,
+    /// Rows that a query failed on, each id once.
+    pub failed_rows: u64,
     /// Lines that a sink got more than once.
     pub repeated: u64,
     /// Emissions of which a sink took some lines and then failed.
@@ -127,12 +129,12 @@ impl Stats {
         }
     }
 
-    fn counts(&self) -> [(&'static str, u64); 31] {
+    fn counts(&self) -> [(&'static str, u64); 32] {
         let mut copy = *self;
         copy.counts_mut().map(|(name, count)| (name, *count))
     }
 
-    fn counts_mut(&mut self) -> [(&'static str, &mut u64); 31] {
+    fn counts_mut(&mut self) -> [(&'static str, &mut u64); 32] {
         [
             ("seeds", &mut self.seeds),
             ("random", &mut self.random),
@@ -152,6 +154,7 @@ impl Stats {
             ("recovered", &mut self.recovered),
             ("results", &mut self.results),
             ("batch_rows", &mut self.batch_rows),
+            ("failed_rows", &mut self.failed_rows),
             ("repeated", &mut self.repeated),
             ("half_emitted", &mut self.half_emitted),
             ("crashes", &mut self.crashes),

@@ -7,7 +7,7 @@ use arrow::array::{Array, AsArray, RecordBatch};
 use arrow::datatypes::TimestampMillisecondType;
 use async_trait::async_trait;
 use properties::rows::{Cell, cells};
-use tidemill_flow::ports::{Emission, Sink, SinkError, Taken};
+use tidemill_flow::ports::{Emission, FailedRows, Sink, SinkError, Taken};
 use tidemill_model::{DeadLetter, Epoch};
 use tidemill_testkit::Rng;
 
@@ -28,6 +28,7 @@ pub(crate) struct Line {
 pub(crate) enum Content {
     Result { query: String, row: ResultRow },
     Dead(DeadLetter),
+    Failed(FailedRows),
 }
 
 /// One result row of any query.
@@ -135,6 +136,7 @@ fn told(content: &Content) -> String {
         Content::Dead(letter) => {
             format!("{} {:?}", letter.log, letter.reason)
         }
+        Content::Failed(failed) => format!("{failed:?}"),
     }
 }
 
@@ -176,8 +178,9 @@ impl Sink for SimulatedSink {
                 lines.push(Line { id: format!("{}/{epoch}/{n}", results.query), epoch, content });
             }
         }
-        for (n, letter) in emission.dead_letters.iter().enumerate() {
-            let content = Content::Dead(letter.clone());
+        let letters = emission.dead_letters.iter().cloned().map(Content::Dead);
+        let failed = emission.failed.iter().cloned().map(Content::Failed);
+        for (n, content) in letters.chain(failed).enumerate() {
             lines.push(Line { id: format!("dead/{epoch}/{n}"), epoch, content });
         }
         for (taken, line) in lines.into_iter().enumerate() {

@@ -98,11 +98,12 @@ impl PrinterSink {
         let name = format!("{:1$}", "dead letter", self.name_width);
         let name = self.style.paint(Paint::Dead, &name);
         let records = emission.dead_letters.iter().map(text::dead_letter);
-        let all = records.chain(emission.rejected.iter().map(text::rejected));
+        let failed = emission.failed.iter().map(text::failed);
+        let all = records.chain(failed).chain(emission.rejected.iter().map(text::rejected));
         for letter in all.take(DEAD_LETTERS_MAX) {
             let _ = writeln!(lines, "{name}  {letter}");
         }
-        let count = emission.dead_letters.len() + emission.rejected.len();
+        let count = emission.letters().count();
         if count > DEAD_LETTERS_MAX {
             let _ = writeln!(lines, "{name}  and {} more", count - DEAD_LETTERS_MAX);
         }

@@ -96,7 +96,7 @@ impl Outcome {
 
     /// Dead letters, late ones included.
     pub(super) fn dead_letters(&self) -> u64 {
-        self.emission.dead_letters.len() as u64
+        self.emission.letters().count() as u64
     }
 
     /// Windows closed, over all queries.

@@ -1,8 +1,9 @@
 //! Each guard and each step by name (`steps`, `snapshots`), crashes and faults at every call of the
-//! store (`crash`), bounds (`bounds`), and two processes at once (`rivals`).
+//! store (`crash`), queries that fail on values (`failing`), bounds (`bounds`), and two processes at once (`rivals`).
 
 mod bounds;
 mod crash;
+mod failing;
 mod fake;
 mod rivals;
 mod snapshots;

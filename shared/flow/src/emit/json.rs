@@ -24,7 +24,7 @@ use arrow::array::{Array, RecordBatch};
 use arrow::datatypes::Schema;
 use tidemill_model::EventMs;
 
-pub(super) use dead_letter::{write_dead_letter, write_rejected, write_shortened};
+pub(super) use dead_letter::{write_dead_letter, write_failed, write_rejected, write_shortened};
 
 /// A column that JSON lines cannot hold.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

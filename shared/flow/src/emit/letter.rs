@@ -1,11 +1,11 @@
-//! One dead letter of an epoch with its id: a record that no result counts, or a result row that
-//! its sink can never take.
+//! One dead letter of an epoch with its id: a record that no result counts, rows that a query fails
+//! on, or a result row that its sink can never take.
 
 use tidemill_model::limits::DEAD_LETTER_RAW_BYTES_MAX;
-use tidemill_model::{DeadLetter, Epoch};
+use tidemill_model::{DeadLetter, DeadReason, Epoch};
 
 use super::{dead_letter_id, json};
-use crate::ports::{Emission, Rejected};
+use crate::ports::{Emission, FailedRows, Rejected};
 
 /// Longest line of a shortened dead letter, bytes: its beginning, every byte of which may take two
 /// in a text, and what stands around it.
@@ -24,15 +24,18 @@ pub struct Letter<'a> {
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Body<'a> {
     Record(&'a DeadLetter),
+    Failed(&'a FailedRows),
     Result(&'a Rejected),
 }
 
 impl Emission {
-    /// The epoch's dead letters in the order of their ids: records, then rejected result rows.
+    /// The epoch's dead letters in the order of their ids: records, then rows that queries fail on,
+    /// then rejected result rows.
     pub fn letters(&self) -> impl Iterator<Item = Letter<'_>> {
         let records = self.dead_letters.iter().map(Body::Record);
+        let failed = self.failed.iter().map(Body::Failed);
         let results = self.rejected.iter().map(Body::Result);
-        let bodies = records.chain(results).enumerate();
+        let bodies = records.chain(failed).chain(results).enumerate();
         bodies.map(|(n, body)| Letter { epoch: self.epoch, n, body })
     }
 }
@@ -47,14 +50,16 @@ impl Letter<'_> {
     pub fn reason(&self) -> &'static str {
         match self.body {
             Body::Record(letter) => letter.reason.tag(),
+            Body::Failed(_) => DeadReason::FAILED,
             Body::Result(_) => Rejected::TAG,
         }
     }
 
-    /// Where it comes from: the record's `{stream}/{shard}`, or the row's query.
+    /// Where it comes from: the record's `{stream}/{shard}`, or the rows' query.
     pub fn origin(&self) -> String {
         match self.body {
             Body::Record(letter) => letter.log.to_string(),
+            Body::Failed(failed) => failed.query.clone(),
             Body::Result(rejected) => rejected.query.clone(),
         }
     }
@@ -85,6 +90,7 @@ impl Letter<'_> {
     fn write_line(&self, id: Option<&str>, out: &mut Vec<u8>) {
         match self.body {
             Body::Record(letter) => json::write_dead_letter(out, id, letter),
+            Body::Failed(failed) => json::write_failed(out, id, failed),
             Body::Result(rejected) => json::write_rejected(out, id, rejected),
         }
     }
@@ -92,7 +98,7 @@ impl Letter<'_> {
 
 #[cfg(test)]
 mod tests {
-    use tidemill_model::{DeadReason, LogId, Position, RawBytes, WallMs};
+    use tidemill_model::{DeadReason, EventMs, LogId, Position, RawBytes, WallMs, Window};
 
     use super::*;
 
@@ -104,6 +110,13 @@ mod tests {
             reason: DeadReason::Undecodable { detail: "\"".repeat(100_000) },
             raw: None,
         };
+        let failed = FailedRows {
+            query: "share".to_string(),
+            window: Some(Window { start: EventMs(0), end: EventMs(60_000) }),
+            rows: 1,
+            detail: "Divide by zero".to_string(),
+            raw: RawBytes { first: b"{\"k\":1}".to_vec(), length: 7, hash: 1 },
+        };
         let rejected = Rejected {
             id: "q/3/5".to_string(),
             query: "q".to_string(),
@@ -113,6 +126,7 @@ mod tests {
         };
         Emission {
             dead_letters: vec![letter],
+            failed: vec![failed],
             rejected: vec![rejected],
             ..Emission::empty(Epoch(3))
         }
@@ -127,7 +141,7 @@ mod tests {
     }
 
     #[test]
-    fn rejected_rows_go_on_with_the_ids_of_dead_records() {
+    fn failed_and_rejected_rows_go_on_with_the_ids_of_dead_records() {
         let emission = emission();
         let letters: Vec<Letter<'_>> = emission.letters().collect();
         let described: Vec<_> =
@@ -136,16 +150,26 @@ mod tests {
             described,
             [
                 ("dead/3/0".to_string(), "undecodable", "s/0".to_string()),
-                ("dead/3/1".to_string(), "rejected", "q".to_string()),
+                ("dead/3/1".to_string(), "query_failed", "share".to_string()),
+                ("dead/3/2".to_string(), "rejected", "q".to_string()),
             ]
         );
         assert_eq!(
             line(|out| letters[1].write(out)),
-            "{\"id\":\"dead/3/1\",\"reason\":\"rejected\",\"detail\":\"too large\",\
+            "{\"id\":\"dead/3/1\",\"reason\":\"query_failed\",\"detail\":\"Divide by zero\",\
+             \"query\":\"share\",\"windows\":[{\"start\":\"1970-01-01T00:00:00.000Z\",\
+             \"end\":\"1970-01-01T00:01:00.000Z\"}],\"rows\":1,\"raw\":\"{\\\"k\\\":1}\",\
+             \"raw_length\":7,\"raw_hash\":\"0000000000000001\"}\n"
+        );
+        assert_eq!(
+            line(|out| letters[2].write(out)),
+            "{\"id\":\"dead/3/2\",\"reason\":\"rejected\",\"detail\":\"too large\",\
              \"sink\":\"table\",\"query\":\"q\",\"result_id\":\"q/3/5\",\"raw\":\"{\\\"a\\\":1\",\
              \"raw_length\":9,\"raw_hash\":\"0000000000000001\"}\n"
         );
-        assert!(line(|out| letters[1].write_without_id(out)).starts_with("{\"reason\":"));
+        for letter in &letters[1..] {
+            assert!(line(|out| letter.write_without_id(out)).starts_with("{\"reason\":"));
+        }
     }
 
     #[test]

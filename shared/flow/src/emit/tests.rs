@@ -6,7 +6,7 @@ use futures::FutureExt;
 use tidemill_model::{DeadReason, LogId, Position, WallMs};
 
 use super::*;
-use crate::ports::{QueryResults, Taken};
+use crate::ports::{FailedRows, QueryResults, Taken};
 
 /// What a sink was told.
 #[derive(Debug, Clone, PartialEq)]
@@ -36,7 +36,7 @@ impl Sink for Ear {
         let rows = |results: &QueryResults| (results.query.clone(), results.batch.num_rows());
         let results = emission.results.iter().map(rows).collect();
         let mut told = self.told.lock().unwrap();
-        told.push(Told::Emit(self.name.clone(), results, emission.dead_letters.len()));
+        told.push(Told::Emit(self.name.clone(), results, emission.letters().count()));
         Ok(Taken::all(vec![emission.epoch.0 as u8]))
     }
 }
@@ -69,6 +69,16 @@ fn results(query: &str, rows: i64) -> QueryResults {
     QueryResults { query: query.to_string(), windows: 1, batch }
 }
 
+fn failed() -> FailedRows {
+    FailedRows {
+        query: "q1".to_string(),
+        window: None,
+        rows: 1,
+        detail: "division".to_string(),
+        raw: RawBytes::of(b"{}", 0),
+    }
+}
+
 fn letter() -> DeadLetter {
     DeadLetter {
         log: LogId::new("s", "0"),
@@ -97,7 +107,7 @@ fn an_emission_holds_segments_dead_letters_before_late_ones_and_no_empty_results
         results: vec![results("q1", 0), results("q2", 1)],
         late: vec![late],
         late_rows: 1,
-        moved: false,
+        ..Closed::default()
     };
     let emission = emission(Epoch(1), vec![letter()], closed);
     let tags: Vec<&str> = emission.dead_letters.iter().map(|dead| dead.reason.tag()).collect();
@@ -106,6 +116,8 @@ fn an_emission_holds_segments_dead_letters_before_late_ones_and_no_empty_results
     assert!(!is_empty(&emission));
     let closed = Closed { results: vec![results("q1", 0)], ..Closed::default() };
     assert!(is_empty(&super::emission(Epoch(1), Vec::new(), closed)));
+    let closed = Closed { failed: vec![failed()], ..Closed::default() };
+    assert!(!is_empty(&super::emission(Epoch(1), Vec::new(), closed)));
 }
 
 #[test]
@@ -124,6 +136,7 @@ fn every_sink_gets_its_share_and_those_without_one_are_left_alone() {
     let emission = Emission {
         results: vec![results("q1", 2), results("q2", 1), results("q3", 4)],
         dead_letters: vec![letter()],
+        failed: vec![failed()],
         ..Emission::empty(Epoch(3))
     };
     let Shared { states, .. } = now(emit.emit(&emission)).unwrap();
@@ -144,7 +157,7 @@ fn every_sink_gets_its_share_and_those_without_one_are_left_alone() {
             Told::Restore("y".to_string(), None),
             Told::Emit("x".to_string(), pairs(&[("q1", 2), ("q3", 4)]), 0),
             Told::Emit("y".to_string(), pairs(&[("q2", 1)]), 0),
-            Told::Emit("y".to_string(), pairs(&[]), 1),
+            Told::Emit("y".to_string(), pairs(&[]), 2),
             Told::Emit("x".to_string(), pairs(&[("q3", 1)]), 0),
         ]
     );

@@ -22,6 +22,7 @@ use datafusion::common::{Result, internal_datafusion_err};
 use tidemill_model::{EventMs, Keep};
 use tidemill_plan::AsOfStage;
 
+use super::failed::Failures;
 use super::join::chunks::{Chunks, NO_ROW};
 use super::join::keys::{Keys, NO_KEY};
 use super::operator::{Operator, Rows};
@@ -222,7 +223,12 @@ fn batch(
 }
 
 impl Operator for AsOfJoin {
-    fn advance(&mut self, inputs: Vec<Rows>, watermarks: &[EventMs]) -> Result<RecordBatch> {
+    fn advance(
+        &mut self,
+        inputs: Vec<Rows>,
+        watermarks: &[EventMs],
+        _: &mut Failures<'_>,
+    ) -> Result<RecordBatch> {
         for (side, rows) in inputs.into_iter().enumerate() {
             self.push(side, rows)?;
         }

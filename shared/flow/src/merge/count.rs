@@ -21,6 +21,7 @@ use tidemill_model::EventMs;
 use tidemill_pipeline::Incomplete;
 use tidemill_plan::{CountShape, CountStage, ORDER, ROW};
 
+use super::failed::Failures;
 use super::operator::{Operator, Rows};
 use super::over::keys::{DROPPED, Keys};
 use super::over::typed;
@@ -205,7 +206,12 @@ impl Count {
     }
 
     /// Final rows of windows that have ended, in the order in which they did.
-    fn finished(&self, folded: &RecordBatch, windows: &[Window]) -> Result<RecordBatch> {
+    fn finished(
+        &self,
+        folded: &RecordBatch,
+        windows: &[Window],
+        failures: &mut Failures<'_>,
+    ) -> Result<RecordBatch> {
         let stage = &self.stage.stage;
         let wanted = |end: &End| {
             matches!(end.how, How::Complete(_)) || self.stage.incomplete == Incomplete::Emit
@@ -231,12 +237,8 @@ impl Count {
         }
         let rows: UInt32Array = ended.iter().map(|(_, index)| *index).collect();
         let rows = take_record_batch(folded, &rows)?;
-        let each: Vec<usize> = (0..rows.num_rows()).collect();
-        let mut states = States::new(stage)?;
-        states.merge(stage, &rows, &each, rows.num_rows())?;
         let (first, last, _) = self.edges(&rows);
-        let keys = rows.columns()[..stage.keys].to_vec();
-        results::finish(stage, keys, first.to_vec(), last.to_vec(), states.take_values()?)
+        results::finish_groups(stage, &rows, (first, last), failures)
     }
 
     /// Whether a key is another than a new one would be.
@@ -274,7 +276,12 @@ fn key_schema(stage: &CountStage) -> Schema {
 }
 
 impl Operator for Count {
-    fn advance(&mut self, mut inputs: Vec<Rows>, watermarks: &[EventMs]) -> Result<RecordBatch> {
+    fn advance(
+        &mut self,
+        mut inputs: Vec<Rows>,
+        watermarks: &[EventMs],
+        failures: &mut Failures<'_>,
+    ) -> Result<RecordBatch> {
         let (Some(Rows { batch, times }), [watermark]) = (inputs.pop(), watermarks) else {
             return internal_err!("count windows have one input");
         };
@@ -304,7 +311,7 @@ impl Operator for Count {
             return Ok(RecordBatch::new_empty(Arc::clone(&self.stage.stage.closed)));
         }
         let folded = self.folded(&counting, &self.read(&batch, times)?)?;
-        let finished = self.finished(&folded, &counting.windows)?;
+        let finished = self.finished(&folded, &counting.windows, failures)?;
         let stays = |(index, window): (usize, &Window)| {
             window.end.is_none().then_some((index as u32, window.key))
         };

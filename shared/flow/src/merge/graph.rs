@@ -12,6 +12,7 @@
 //! 2. A stage's input never gets a row with a time below the watermark that its operator was told.
 //! 3. Whatever changes here is told by results, late rows or [`Closing::moved`], so that a
 //!    checkpoint tells of it and a replay does it again.
+//! 4. A row that something fails on goes no further, and no other row is in want of it.
 //!
 //! Not here: single stages (`rows`, `windows`, `sessions`, the operators), what goes from one to the
 //! next (`handed`, `input`).
@@ -27,16 +28,16 @@ use std::sync::Arc;
 use arrow::array::RecordBatch;
 use datafusion::common::{Result, internal_err};
 use tidemill_model::EventMs;
-use tidemill_plan::{
-    AggregateRows, Graph, Ingested, Node, NodeKind, OutputColumn, QueryPlan, Stage, part_number,
-};
+use tidemill_plan::{AggregateRows, Graph, Ingested, Node, NodeKind, QueryPlan, part_number};
 
 use self::handed::{Handed, feed};
 use self::node::{OpenNode, open};
 use self::rows::{on_time, row_columns, window_rows};
+use super::failed::Failures;
 use super::late::{Ledger, Source};
 use super::ordered::Ordered;
 use super::results::{Upper, sorted};
+use super::window_columns::edges;
 use crate::ports::OpenWindows;
 
 /// The open stages of one query.
@@ -114,6 +115,7 @@ impl OpenGraph {
         before: Option<EventMs>,
         watermark: EventMs,
         upper: &mut Upper,
+        failures: &mut Failures<'_>,
     ) -> Result<Closing> {
         let kept = self.kept();
         let mut handed: Vec<Handed> = Vec::new();
@@ -123,15 +125,16 @@ impl OpenGraph {
                     let closing = slices.windows_closing(plan, stage, before, watermark);
                     let mut windows = Vec::new();
                     for window in closing {
-                        windows.push((window, sorted(&slices.close(stage, window)?, &[])?));
+                        let rows = slices.close(stage, window, failures)?;
+                        windows.push((window, sorted(&rows, &[])?));
                     }
                     slices.forget(plan, stage, watermark);
                     Handed::Windows(windows)
                 }
                 (NodeKind::Aggregate(stage), OpenNode::Sessions(sessions)) => {
-                    let closed = sessions.close(plan, stage, watermark)?;
+                    let closed = sessions.close(plan, stage, watermark, failures)?;
                     Handed::Rows(match closed {
-                        Some((_, rows)) => sorted(&rows, &edges(stage))?,
+                        Some((_, rows)) => sorted(&rows, &edges(&stage.output))?,
                         None => RecordBatch::new_empty(Arc::clone(&stage.closed)),
                     })
                 }
@@ -147,9 +150,9 @@ impl OpenGraph {
                 (NodeKind::AggregateRows(aggregate), OpenNode::RowsWindows { input, windows }) => {
                     let AggregateRows { input: glue, stage } = aggregate.as_ref();
                     let reached = watermark.minus_unless_max(glue.delay_ms);
-                    let rows = input.take(glue, &handed[glue.from], reached)?;
+                    let rows = input.take(plan, glue, &handed[glue.from], reached, failures)?;
                     let before = before.map(|before| before.minus_unless_max(glue.delay_ms));
-                    let closed = windows.advance(plan, stage, rows, before, reached)?;
+                    let closed = windows.advance(plan, stage, rows, before, reached, failures)?;
                     let ordered = closed
                         .into_iter()
                         .map(|(window, rows)| Ok((window, sorted(&rows, &[])?)))
@@ -161,16 +164,17 @@ impl OpenGraph {
                     let mut watermarks = Vec::new();
                     for (glue, input) in derived.inputs.iter().zip(inputs) {
                         let reached = watermark.minus_unless_max(glue.delay_ms);
-                        rows.push(input.take(glue, &handed[glue.from], reached)?);
+                        let handed = &handed[glue.from];
+                        rows.push(input.take(plan, glue, handed, reached, failures)?);
                         watermarks.push(reached);
                     }
-                    Handed::Rows(operator.advance(rows, &watermarks)?)
+                    Handed::Rows(operator.advance(rows, &watermarks, failures)?)
                 }
                 _ => return internal_err!("a stage is not what its plan says"),
             };
             handed.push(next);
         }
-        let windows = feed(plan, &handed, upper)?;
+        let windows = feed(plan, &handed, upper, failures)?;
         let handed_over = handed.iter().any(|handed| !handed.is_empty());
         Ok(Closing { windows, moved: handed_over || kept != self.kept() })
     }
@@ -418,12 +422,6 @@ impl OpenGraph {
 
 fn nodes(plan: &QueryPlan) -> &[Node] {
     plan.graph.as_ref().map_or(&[], |graph| graph.nodes.as_slice())
-}
-
-/// The columns by which closed sessions are handed over first: end, then start.
-fn edges(stage: &Stage) -> Vec<usize> {
-    let at = |wanted| stage.output.iter().position(|column| *column == wanted);
-    [OutputColumn::WindowEnd, OutputColumn::WindowStart].into_iter().filter_map(at).collect()
 }
 
 impl OpenGraph {

@@ -9,6 +9,9 @@
 //! one could have come. Everything with a moment below M is handed over, by moment, then the left row's
 //! place in its input, then the right one's; a missing row comes last.
 //!
+//! A pair on which the rest of the condition fails is a dead letter. It is not handed over, and neither
+//! are its rows as rows without match, since nobody knows.
+//!
 //! # Invariants
 //! 1. A moment is never below the watermark that was told before, so the order does not depend on
 //!    ticks.
@@ -21,6 +24,7 @@ pub(in crate::merge) mod chunks;
 pub(in crate::merge) mod keys;
 
 use std::collections::VecDeque;
+use std::ops::Range;
 use std::sync::Arc;
 
 use arrow::array::{AsArray, RecordBatch, UInt8Array};
@@ -28,8 +32,9 @@ use arrow::datatypes::UInt8Type;
 use datafusion::common::{DataFusionError, JoinType, Result, internal_datafusion_err};
 use tidemill_model::EventMs;
 use tidemill_model::limits::JOIN_PAIRS_MAX;
-use tidemill_plan::{JOINED, JoinStage, MATCHED};
+use tidemill_plan::{JOINED, JoinStage, MATCHED, Residual};
 
+use super::failed::{Failures, Told};
 use super::operator::{Operator, Rows};
 use super::ordered::times;
 use chunks::{Chunks, NO_ROW};
@@ -163,7 +168,7 @@ impl IntervalJoin {
     }
 
     /// Joins the rows below `watermark` that are not joined yet.
-    fn join(&mut self, watermark: i64) -> Result<Vec<Handed>> {
+    fn join(&mut self, watermark: i64, failures: &mut Failures<'_>) -> Result<Vec<Handed>> {
         let before = [self.sides[LEFT].joined, self.sides[RIGHT].joined];
         let below = |side: &Side| match watermark {
             i64::MAX => side.facts.len(),
@@ -202,12 +207,13 @@ impl IntervalJoin {
                         _ => pairs.push(found, row as u32),
                     }
                     if pairs.left.len() == CHUNK_PAIRS {
-                        enter(&mut self.sides, self.does, &self.stage, &mut pairs, &mut handed)?;
+                        let Self { sides, does, stage, .. } = self;
+                        enter(sides, *does, stage, &mut pairs, &mut handed, failures)?;
                     }
                 }
             }
         }
-        enter(&mut self.sides, self.does, &self.stage, &mut pairs, &mut handed)?;
+        enter(&mut self.sides, self.does, &self.stage, &mut pairs, &mut handed, failures)?;
         for side in [LEFT, RIGHT] {
             self.sides[side].joined = now[side];
         }
@@ -305,33 +311,66 @@ impl Pairs {
         self.right.push(right);
     }
 
-    /// Keeps the pairs for which the rest of the condition holds.
-    fn filter(&mut self, stage: &JoinStage, sides: &[Side; 2]) -> Result<()> {
-        let Some(residual) = &stage.residual else { return Ok(()) };
+    /// Keeps the pairs for which the rest of the condition holds. Answers those that it fails on.
+    fn filter(
+        &mut self,
+        stage: &JoinStage,
+        sides: &[Side; 2],
+        failures: &mut Failures<'_>,
+    ) -> Result<Vec<(u32, u32)>> {
+        let Some(residual) = &stage.residual else { return Ok(Vec::new()) };
+        let given = failures.each(
+            self.left.len(),
+            |pairs| self.holds(residual, sides, pairs),
+            |pair| {
+                let row = |side: usize, row: u32| rows(stage, sides, side, &[row]);
+                let pair = pair as usize;
+                let pair = [row(LEFT, self.left[pair])?, row(RIGHT, self.right[pair])?];
+                Told::rows(None, &pair)
+            },
+        )?;
+        let pair = |row: usize| (self.left[row], self.right[row]);
+        let failing = given.failing.iter().map(|row| pair(*row as usize)).collect();
+        let holding = given.passing.iter().flat_map(|(pairs, holds)| {
+            let rows = (pairs.start as usize..pairs.end as usize).zip(holds);
+            rows.filter(|(_, holds)| **holds).map(|(row, _)| pair(row))
+        });
+        (self.left, self.right) = holding.collect::<Vec<_>>().into_iter().unzip();
+        Ok(failing)
+    }
+
+    /// For each of the pairs whether the rest of the condition holds.
+    fn holds(
+        &self,
+        residual: &Residual,
+        sides: &[Side; 2],
+        pairs: Range<u32>,
+    ) -> Result<Vec<bool>> {
+        let pairs = pairs.start as usize..pairs.end as usize;
         let mut columns = Vec::with_capacity(residual.schema.fields().len());
         for (side, rows) in [(LEFT, &self.left), (RIGHT, &self.right)] {
             for column in &residual.columns[side] {
-                columns.push(sides[side].rows.take(*column, rows)?);
+                columns.push(sides[side].rows.take(*column, &rows[pairs.clone()])?);
             }
         }
-        let count = arrow::array::RecordBatchOptions::new().with_row_count(Some(self.left.len()));
+        let count = arrow::array::RecordBatchOptions::new().with_row_count(Some(pairs.len()));
         let schema = Arc::clone(&residual.schema);
         let batch = RecordBatch::try_new_with_options(schema, columns, &count)?;
         let holds = residual.condition.evaluate(&batch)?.into_array(batch.num_rows())?;
         let holds = holds
             .as_boolean_opt()
             .ok_or_else(|| internal_datafusion_err!("a join's condition is no condition"))?;
-        let mut kept = 0;
-        for row in 0..holds.len() {
-            if !arrow::array::Array::is_null(holds, row) && holds.value(row) {
-                (self.left[kept], self.right[kept]) = (self.left[row], self.right[row]);
-                kept += 1;
-            }
-        }
-        self.left.truncate(kept);
-        self.right.truncate(kept);
-        Ok(())
+        Ok(holds.iter().map(|holds| holds == Some(true)).collect())
     }
+}
+
+/// Rows of one side.
+fn rows(stage: &JoinStage, sides: &[Side; 2], side: usize, rows: &[u32]) -> Result<RecordBatch> {
+    let columns = (0..stage.inputs[side].fields().len())
+        .map(|column| sides[side].rows.take(column, rows))
+        .collect::<Result<_>>()?;
+    let count = arrow::array::RecordBatchOptions::new().with_row_count(Some(rows.len()));
+    Ok(RecordBatch::try_new_with_options(Arc::clone(&stage.inputs[side]), columns, &count)?)
 }
 
 /// Enters the pairs that match, and takes them from `pairs`.
@@ -341,8 +380,14 @@ fn enter(
     stage: &JoinStage,
     pairs: &mut Pairs,
     handed: &mut Vec<Handed>,
+    failures: &mut Failures<'_>,
 ) -> Result<()> {
-    pairs.filter(stage, sides)?;
+    // Of the rows of a pair on which the condition fails nobody knows whether they have a match.
+    for (left, right) in pairs.filter(stage, sides, failures)? {
+        for (side, row) in [(LEFT, left), (RIGHT, right)] {
+            sides[side].facts[row as usize].matched |= does[side].without;
+        }
+    }
     for (left, right) in pairs.left.drain(..).zip(pairs.right.drain(..)) {
         let facts = [sides[LEFT].facts[left as usize], sides[RIGHT].facts[right as usize]];
         let moment = facts[LEFT].time.max(facts[RIGHT].time);
@@ -363,12 +408,17 @@ fn enter(
 }
 
 impl Operator for IntervalJoin {
-    fn advance(&mut self, inputs: Vec<Rows>, watermarks: &[EventMs]) -> Result<RecordBatch> {
+    fn advance(
+        &mut self,
+        inputs: Vec<Rows>,
+        watermarks: &[EventMs],
+        failures: &mut Failures<'_>,
+    ) -> Result<RecordBatch> {
         for (side, rows) in inputs.into_iter().enumerate() {
             self.push(side, rows)?;
         }
         let watermark = watermarks.iter().min().map_or(i64::MIN, |watermark| watermark.0);
-        let mut handed = self.join(watermark)?;
+        let mut handed = self.join(watermark, failures)?;
         let gone = self.expire(watermark, &mut handed);
         handed.sort_unstable();
         let output = self.output(&handed)?;

@@ -236,7 +236,7 @@ fn values(stage: &RowStage, rows: &RecordBatch, row: usize) -> Result<String> {
 }
 
 /// Key and partial states of a combined row, as a JSON object.
-fn partial(stage: &Stage, rows: &RecordBatch, row: usize) -> Result<String> {
+pub(super) fn partial(stage: &Stage, rows: &RecordBatch, row: usize) -> Result<String> {
     let options = FormatOptions::default().with_null("null");
     let text = |column: usize| -> Result<Value> {
         let formatter = ArrayFormatter::try_new(rows.column(column), &options)?;

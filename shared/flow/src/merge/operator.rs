@@ -4,6 +4,8 @@ use arrow::array::{Int64Array, RecordBatch};
 use datafusion::common::Result;
 use tidemill_model::EventMs;
 
+use super::failed::Failures;
+
 /// Rows in order: the columns of a stage's input and each row's time, rising, milliseconds.
 #[derive(Debug, Clone)]
 pub(super) struct Rows {
@@ -19,8 +21,14 @@ pub(super) struct Rows {
 pub(super) trait Operator: Send {
     /// Takes the rows of each input that are final now, in their input's order, and gives the rows
     /// that are final thereby. Every later row of an input has a time of at least the input's
-    /// watermark. Watermarks never go back; [`EventMs::MAX`]: there will be no more rows.
-    fn advance(&mut self, inputs: Vec<Rows>, watermarks: &[EventMs]) -> Result<RecordBatch>;
+    /// watermark. Watermarks never go back; [`EventMs::MAX`]: there will be no more rows. What it
+    /// computes of each row alone does not fail on them.
+    fn advance(
+        &mut self,
+        inputs: Vec<Rows>,
+        watermarks: &[EventMs],
+        failures: &mut Failures<'_>,
+    ) -> Result<RecordBatch>;
 
     /// The state, one batch for each of the stage's state schemas.
     fn parts(&self) -> Result<Vec<RecordBatch>>;

@@ -6,7 +6,9 @@
 //! # Invariants
 //! 1. What a row's values are, and in which order rows are handed on, follows from event times and
 //!    the order of rows alone, not from ticks.
-//! 2. Between ticks only rows are kept that a later row may see, or that wait; and states of keys
+//! 2. A row is told of and not handed on when one of its values cannot be computed; rows after it see it
+//!    as any other.
+//! 3. Between ticks only rows are kept that a later row may see, or that wait; and states of keys
 //!    that a later row may go on with.
 //!
 //! Not here: which functions there are and what they need (`tidemill_plan::OverStage`).
@@ -26,7 +28,7 @@ use arrow::array::{
 };
 use arrow::compute::{cast, concat, concat_batches, filter_record_batch, take_record_batch};
 use arrow::datatypes::{Int64Type, SchemaRef};
-use datafusion::common::{Result, internal_err};
+use datafusion::common::{DataFusionError, Result, internal_err};
 use datafusion::physical_expr::PhysicalExpr;
 use tidemill_model::EventMs;
 use tidemill_plan::OverStage;
@@ -35,8 +37,13 @@ use self::framed::Layout;
 use self::keys::{DROPPED, Keys, Marks};
 use self::needs::{KeyNeeds, Needs};
 use self::running::{Came, Running, columns_of};
+use super::failed::{Failures, Told};
 use super::operator::{Operator, Rows};
 use crate::aggregate::rows_bytes;
+use crate::blame;
+
+/// Rows, by number, on which functions fail.
+type RowFailures = Vec<(usize, DataFusionError)>;
 
 /// The open state of an OVER stage.
 pub(super) struct Over {
@@ -96,12 +103,13 @@ impl Over {
         times: &[i64],
         marks: &Marks,
         arguments: &[ArrayRef],
+        failed: &mut RowFailures,
     ) -> Result<Vec<Option<ArrayRef>>> {
         let came = Came { times, marks, arguments, keys: self.keys.len() };
         let functions = self.stage.functions.iter().zip(&mut self.running);
         functions
             .map(|(function, running)| {
-                running.as_mut().map(|it| it.take_rows(function, &came)).transpose()
+                running.as_mut().map(|it| it.take_rows(function, &came, failed)).transpose()
             })
             .collect()
     }
@@ -150,6 +158,7 @@ impl Over {
         first: usize,
         goes_to: &[u32],
         count: usize,
+        failed: &mut RowFailures,
     ) -> Result<Vec<Option<ArrayRef>>> {
         let wanted = |function: &tidemill_plan::OverFunction| {
             !function.sight.is_running() && function.sight.looks_ahead() == ahead
@@ -177,7 +186,9 @@ impl Over {
             }
             let by_run = function.ends && self.stage.keep_ms.is_some();
             let spans = layout.spans(by_run, waits);
-            framed::evaluate(function, &layout, &spans, &arguments, goes_to, count).map(Some)
+            let values =
+                framed::evaluate(function, &layout, &spans, &arguments, goes_to, count, failed);
+            values.map(Some)
         });
         each.collect()
     }
@@ -204,7 +215,12 @@ impl Over {
     }
 
     /// Hands on rows that waited and whose values are known at `watermark`.
-    fn ripe(&mut self, all: &mut All, watermark: i64) -> Result<RecordBatch> {
+    fn ripe(
+        &mut self,
+        all: &mut All,
+        watermark: i64,
+        failures: &mut Failures<'_>,
+    ) -> Result<RecordBatch> {
         let Some(waiting) = self.waiting.take() else {
             return internal_err!("no function of the stage looks ahead");
         };
@@ -215,7 +231,8 @@ impl Over {
         for (place, (_, row)) in ripe.iter().enumerate() {
             goes_to[*row as usize] = place as u32;
         }
-        let mut ahead = self.frame(all, true, 0, &goes_to, ripe.len())?;
+        let mut failed = RowFailures::new();
+        let mut ahead = self.frame(all, true, 0, &goes_to, ripe.len(), &mut failed)?;
         let mut taken = vec![0u32; ripe.len()];
         let mut stays = Vec::new();
         let waiting_rows = all.waits.iter_mut().enumerate().filter(|(_, waits)| **waits);
@@ -245,11 +262,19 @@ impl Over {
                 None => return internal_err!("a value of a row that waited is missing"),
             }
         }
-        self.output(columns)
+        let input = rows.project(&(0..inputs).collect::<Vec<_>>())?;
+        let told = rows.column(rows.num_columns() - 1).as_boolean();
+        let passes = passing(failed, &input, Some(told), failures)?;
+        self.output(columns, &passes)
     }
 
-    fn output(&self, columns: Vec<ArrayRef>) -> Result<RecordBatch> {
-        typed(&self.stage.output, columns)
+    /// The rows that pass.
+    fn output(&self, columns: Vec<ArrayRef>, passes: &BooleanArray) -> Result<RecordBatch> {
+        let rows = typed(&self.stage.output, columns)?;
+        match passes.false_count() {
+            0 => Ok(rows),
+            _ => Ok(filter_record_batch(&rows, passes)?),
+        }
     }
 
     /// Keeps of all rows those that later ones may see, and those that wait.
@@ -339,7 +364,12 @@ impl Over {
 }
 
 impl Operator for Over {
-    fn advance(&mut self, mut inputs: Vec<Rows>, watermarks: &[EventMs]) -> Result<RecordBatch> {
+    fn advance(
+        &mut self,
+        mut inputs: Vec<Rows>,
+        watermarks: &[EventMs],
+        failures: &mut Failures<'_>,
+    ) -> Result<RecordBatch> {
         let (Some(Rows { batch, times }), [watermark]) = (inputs.pop(), watermarks) else {
             return internal_err!("OVER has one input");
         };
@@ -357,7 +387,8 @@ impl Operator for Over {
         let values = evaluated(&self.stage.partition_by, &batch)?;
         let arguments = evaluated(&self.stage.arguments, &batch)?;
         let marks = self.keys.take_rows(&values, times)?;
-        let mut known = self.run(times, &marks, &arguments)?;
+        let mut failed = RowFailures::new();
+        let mut known = self.run(times, &marks, &arguments, &mut failed)?;
         if self.stage.has_framed() {
             let framed = &arguments[..self.stage.framed_arguments];
             let mut all = self.all(values, framed, times, &marks)?;
@@ -365,16 +396,18 @@ impl Operator for Over {
             for (place, row) in (all.old..all.keys.len()).enumerate() {
                 goes_to[row] = place as u32;
             }
-            let seen = self.frame(&all, false, all.old, &goes_to, times.len())?;
+            let seen = self.frame(&all, false, all.old, &goes_to, times.len(), &mut failed)?;
             for (known, seen) in known.iter_mut().zip(seen) {
                 *known = known.take().or(seen);
             }
             if let Some(waiting) = self.waiting.take() {
                 let mut columns = batch.columns().to_vec();
                 columns.extend(known.into_iter().flatten());
+                let passes = passing(failed, &batch, None, failures)?;
+                columns.push(Arc::new(arrow::compute::not(&passes)?));
                 let new = typed(&waiting.schema(), columns)?;
                 self.waiting = Some(concat_batches(&waiting.schema(), [&waiting, &new])?);
-                let ripe = self.ripe(&mut all, watermark)?;
+                let ripe = self.ripe(&mut all, watermark, failures)?;
                 self.prune(&all, watermark)?;
                 self.forget()?;
                 return Ok(ripe);
@@ -389,7 +422,8 @@ impl Operator for Over {
                 None => return internal_err!("a value of a row is missing"),
             }
         }
-        self.output(columns)
+        let passes = passing(failed, &batch, None, failures)?;
+        self.output(columns, &passes)
     }
 
     fn parts(&self) -> Result<Vec<RecordBatch>> {
@@ -486,13 +520,32 @@ impl Operator for Over {
     }
 }
 
-/// The expressions' values for each row.
+/// Enters the rows that functions fail on, each once, but for those that were `told` before. Answers
+/// which rows are neither.
+fn passing(
+    mut failed: RowFailures,
+    rows: &RecordBatch,
+    told: Option<&BooleanArray>,
+    failures: &mut Failures<'_>,
+) -> Result<BooleanArray> {
+    let is_told = |row: usize| told.is_some_and(|told| told.value(row));
+    failed.sort_by_key(|(row, _)| *row);
+    failed.dedup_by_key(|(row, _)| *row);
+    failed.retain(|(row, _)| !is_told(*row));
+    let mut passes: Vec<bool> = (0..rows.num_rows()).map(|row| !is_told(row)).collect();
+    for (row, error) in &failed {
+        passes[*row] = false;
+        failures.enter(|| Told::rows(None, [&rows.slice(*row, 1)]), error)?;
+    }
+    Ok(BooleanArray::from(passes))
+}
+
+/// The expressions' values for each row. They fail on no row alone.
 pub(super) fn evaluated(
     expressions: &[Arc<dyn PhysicalExpr>],
     rows: &RecordBatch,
 ) -> Result<Vec<ArrayRef>> {
-    let each = expressions.iter().map(|it| it.evaluate(rows)?.into_array(rows.num_rows()));
-    each.collect()
+    expressions.iter().map(|expression| blame::values(expression, rows)).collect()
 }
 
 /// Columns under a schema; those are cast that the engine encoded in another way.

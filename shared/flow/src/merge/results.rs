@@ -1,5 +1,9 @@
 //! Closed windows → result rows: final values, the upper plan, one order.
+//!
+//! The upper plan fails on what it computes together: on a row when it is row-wise, else on a window.
+//! Only that is left out.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, RecordBatch, TimestampMillisecondArray, UInt32Array};
@@ -7,7 +11,13 @@ use arrow::compute::{cast, concat_batches, take_record_batch};
 use arrow::datatypes::{Schema, SchemaRef};
 use arrow::row::{RowConverter, SortField};
 use datafusion::common::{Result, internal_err};
+use tidemill_model::{EventMs, Window};
 use tidemill_plan::{Feed, OutputColumn, QueryPlan, Runner, Stage};
+
+use super::failed::{Failures, Told};
+use super::late::partial;
+use super::window_columns::{edges, windows_of};
+use crate::aggregate::States;
 
 /// Final rows of a stage from its groups' keys (with the grouping id last when it has one), window
 /// bounds and values.
@@ -43,6 +53,33 @@ pub(super) fn finish(
     Ok(RecordBatch::try_new(Arc::clone(&stage.closed), columns)?)
 }
 
+/// Final rows of groups that have one row each in `partial`, a window each in `bounds`, without those
+/// whose values cannot be computed.
+pub(super) fn finish_groups(
+    stage: &Stage,
+    partial: &RecordBatch,
+    bounds: (&[i64], &[i64]),
+    failures: &mut Failures<'_>,
+) -> Result<RecordBatch> {
+    let (starts, ends) = bounds;
+    let run = |groups: Range<u32>| {
+        let (from, count) = (groups.start as usize, groups.len());
+        let rows = partial.slice(from, count);
+        let mut states = States::new(stage)?;
+        states.merge(stage, &rows, &(0..count).collect::<Vec<_>>(), count)?;
+        let keys = rows.columns()[..stage.slice_index()].to_vec();
+        let (starts, ends) = (&starts[from..from + count], &ends[from..from + count]);
+        finish(stage, keys, starts.to_vec(), ends.to_vec(), states.take_values()?)
+    };
+    let tell = |group: u32| {
+        let row = group as usize;
+        let window = Window { start: EventMs(starts[row]), end: EventMs(ends[row]) };
+        Ok(Told::group(window, &self::partial(stage, partial, row)?))
+    };
+    let given = failures.each(partial.num_rows(), run, tell)?;
+    Ok(concat_batches(&stage.closed, &given.into_values().collect::<Vec<_>>())?)
+}
+
 /// The upper plan of one query, and the closed windows that wait for it.
 pub(super) struct Upper {
     runner: Runner,
@@ -55,48 +92,127 @@ impl Upper {
         Ok(Upper { runner: plan.upper()?, waiting: Vec::new(), done: Vec::new() })
     }
 
-    /// Adds one closed window (for sessions, all that close together): one batch per stage.
-    pub(super) fn add(&mut self, plan: &QueryPlan, stages: Vec<RecordBatch>) -> Result<()> {
+    /// Adds one closed window: one batch per stage. Without a window, all sessions that close together.
+    pub(super) fn add(
+        &mut self,
+        plan: &QueryPlan,
+        window: Option<Window>,
+        stages: Vec<RecordBatch>,
+        failures: &mut Failures<'_>,
+    ) -> Result<()> {
         if plan.row_wise {
             self.waiting.extend(stages);
             return Ok(());
         }
         // Sorted, so that whatever the plan does with ties is the same whatever came first.
-        let stages = stages.iter().map(|rows| sorted(rows, &[])).collect::<Result<Vec<_>>>()?;
-        self.run(&stages)
+        match (window, stages.as_slice()) {
+            (None, [sessions]) => self.run_sessions(plan, sessions, failures),
+            _ => {
+                let stages =
+                    stages.iter().map(|rows| sorted(rows, &[])).collect::<Result<Vec<_>>>();
+                let stages: Vec<_> = stages?.into_iter().map(Some).collect();
+                self.run_window(window, &stages, failures)
+            }
+        }
     }
 
-    fn run(&mut self, stages: &[RecordBatch]) -> Result<()> {
-        self.run_on(|stage| stages.get(stage).cloned())
-    }
-
-    /// Runs the plan over what `of` gives for each stage.
-    pub(super) fn run_on(&mut self, of: impl Fn(usize) -> Option<RecordBatch>) -> Result<()> {
-        let rows = self.runner.run(|slot| match slot.feed {
-            Feed::Stage(stage) => Ok(of(stage)),
-            Feed::Stream(_) => Ok(None),
-        })?;
-        self.done.extend(rows);
+    /// Runs the plan over one window's rows: one batch per stage.
+    pub(super) fn run_window(
+        &mut self,
+        window: Option<Window>,
+        stages: &[Option<RecordBatch>],
+        failures: &mut Failures<'_>,
+    ) -> Result<()> {
+        let run = || run(&mut self.runner, stages);
+        let rows = failures.one(run, || Told::rows(window, stages.iter().flatten()))?;
+        self.done.extend(rows.into_iter().flatten());
         Ok(())
     }
 
-    /// The plan's rows over one batch per stage, under `schema`. Nothing else may be waiting.
+    /// Runs a plan that is not row-wise over sessions: those of the same bounds see each other.
+    fn run_sessions(
+        &mut self,
+        plan: &QueryPlan,
+        sessions: &RecordBatch,
+        failures: &mut Failures<'_>,
+    ) -> Result<()> {
+        let sessions = sorted(sessions, &edges(&plan.stages[0].output))?;
+        let count = sessions.num_rows();
+        let windows = windows_of(plan, 0, &sessions)?;
+        let begins = |row: &usize| *row == 0 || windows[*row] != windows[*row - 1];
+        let firsts: Vec<usize> = (0..count).filter(begins).chain([count]).collect();
+        let rows = |parts: Range<u32>| {
+            let (from, to) = (firsts[parts.start as usize], firsts[parts.end as usize]);
+            sessions.slice(from, to - from)
+        };
+        let given = failures.each(
+            firsts.len() - 1,
+            |parts| run(&mut self.runner, &[Some(rows(parts))]),
+            |part| Told::rows(windows[firsts[part as usize]], [&rows(part..part + 1)]),
+        )?;
+        self.done.extend(given.into_values().flatten());
+        Ok(())
+    }
+
+    /// Runs a row-wise plan over one batch per stage.
+    pub(super) fn run_rows(
+        &mut self,
+        plan: &QueryPlan,
+        stages: &[Option<RecordBatch>],
+        failures: &mut Failures<'_>,
+    ) -> Result<()> {
+        let rows = |batch: &Option<RecordBatch>| batch.as_ref().map_or(0, RecordBatch::num_rows);
+        let count: usize = stages.iter().map(rows).sum();
+        if count == 0 {
+            return Ok(());
+        }
+        let given = failures.each(
+            count,
+            |chosen| run(&mut self.runner, &cut(stages, chosen)),
+            |row| {
+                let alone = cut(stages, row..row + 1);
+                let mut window = None;
+                for (stage, rows) in alone.iter().enumerate() {
+                    if let Some(rows) = rows {
+                        window = windows_of(plan, stage, rows)?[0];
+                    }
+                }
+                Told::rows(window, alone.iter().flatten())
+            },
+        )?;
+        self.done.extend(given.into_values().flatten());
+        Ok(())
+    }
+
+    /// The plan's rows over one batch per stage, under `schema`, of `window` or of sessions. Nothing
+    /// else may be waiting.
     pub(super) fn compute(
         &mut self,
+        plan: &QueryPlan,
         schema: &SchemaRef,
+        window: Option<Window>,
         stages: &[RecordBatch],
+        failures: &mut Failures<'_>,
     ) -> Result<RecordBatch> {
-        let stages = stages.iter().map(|rows| sorted(rows, &[])).collect::<Result<Vec<_>>>()?;
-        self.run(&stages)?;
+        let stages = stages.iter().map(|rows| Ok(Some(sorted(rows, &[])?)));
+        let stages = stages.collect::<Result<Vec<_>>>()?;
+        match plan.row_wise {
+            true => self.run_rows(plan, &stages, failures)?,
+            false => self.run_window(window, &stages, failures)?,
+        }
         self.taken(schema)
     }
 
     /// The results of everything added: of windows sorted, of rows in their order.
-    pub(super) fn take(&mut self, plan: &QueryPlan) -> Result<RecordBatch> {
+    pub(super) fn take(
+        &mut self,
+        plan: &QueryPlan,
+        failures: &mut Failures<'_>,
+    ) -> Result<RecordBatch> {
         let waiting = std::mem::take(&mut self.waiting);
         if let Some(first) = waiting.first() {
             let together = concat_batches(&first.schema(), &waiting)?;
-            self.run(&[together])?;
+            self.run_rows(plan, &[Some(together)], failures)?;
         }
         let all = self.taken(&plan.output)?;
         if plan.shape.is_none() {
@@ -117,6 +233,27 @@ impl Upper {
             .collect::<Result<Vec<_>, _>>()?;
         Ok(concat_batches(schema, &columns)?)
     }
+}
+
+/// The rows of an upper plan over one batch per stage.
+fn run(runner: &mut Runner, stages: &[Option<RecordBatch>]) -> Result<Vec<RecordBatch>> {
+    runner.run(|slot| match slot.feed {
+        Feed::Stage(stage) => Ok(stages.get(stage).cloned().flatten()),
+        Feed::Stream(_) => Ok(None),
+    })
+}
+
+/// Of rows that are numbered from batch to batch those of these numbers.
+fn cut(stages: &[Option<RecordBatch>], chosen: Range<u32>) -> Vec<Option<RecordBatch>> {
+    let mut first = 0;
+    let mut of_stage = |rows: &RecordBatch| {
+        let from = (chosen.start as usize).clamp(first, first + rows.num_rows());
+        let to = (chosen.end as usize).clamp(first, first + rows.num_rows());
+        let taken = (from < to).then(|| rows.slice(from - first, to - from));
+        first += rows.num_rows();
+        taken
+    };
+    stages.iter().map(|rows| rows.as_ref().and_then(&mut of_stage)).collect()
 }
 
 /// A batch under another schema, columns cast where the engine chose another encoding.

@@ -9,6 +9,7 @@
 //!
 //! Not here: slices and when they close (`windows`).
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use arrow::array::{
@@ -21,6 +22,7 @@ use datafusion::common::{Result, internal_err};
 use tidemill_model::{EventMs, Window};
 use tidemill_plan::{AggregateRows, ORDER, QueryPlan, ROW, Runner, Slot, Stage, WINDOW_END};
 
+use super::failed::{Failures, Told};
 use super::operator::Rows;
 use super::windows::OpenSlices;
 use crate::combine::{row_numbers, slice_rows};
@@ -53,25 +55,37 @@ impl RowsWindows {
         rows: Rows,
         before: Option<EventMs>,
         watermark: EventMs,
+        failures: &mut Failures<'_>,
     ) -> Result<Vec<(Window, RecordBatch)>> {
-        if rows.batch.num_rows() > 0 {
-            let partial = self.partial(stage, &rows)?;
-            self.slices.merge_on_time(stage, &partial)?;
+        let count = rows.batch.num_rows();
+        if count > 0 {
+            let given = failures.each(
+                count,
+                |chosen| self.partial(stage, &rows, chosen),
+                |row| Told::rows(None, [&rows.batch.slice(row as usize, 1)]),
+            )?;
+            for partial in given.into_values() {
+                self.slices.merge_on_time(stage, &partial)?;
+            }
+            self.sequence += count as u64;
         }
         let (before, watermark) = (before.map(|at| shifted(plan, at)), shifted(plan, watermark));
         let mut closed = Vec::new();
         for window in self.slices.windows_closing(plan, stage, before, watermark) {
-            closed.push((window, self.slices.close(stage, window)?));
+            closed.push((window, self.slices.close(stage, window, failures)?));
         }
         self.slices.forget(plan, stage, watermark);
         Ok(closed)
     }
 
-    /// Partial rows of the input's rows.
-    fn partial(&mut self, stage: &Stage, rows: &Rows) -> Result<RecordBatch> {
+    /// Partial rows of the chosen ones of the input's rows.
+    fn partial(&mut self, stage: &Stage, rows: &Rows, chosen: Range<u32>) -> Result<RecordBatch> {
+        let sequence = self.sequence + u64::from(chosen.start);
+        let (from, count) = (chosen.start as usize, chosen.len());
+        let (batch, times) = (rows.batch.slice(from, count), rows.times.slice(from, count));
+        let rows = &Rows { batch, times };
         let lower = self.runner.run(|slot| Ok(Some(wanted(stage, slot, rows)?)))?;
         let Some(first) = lower.first() else {
-            self.sequence += rows.batch.num_rows() as u64;
             return Ok(RecordBatch::new_empty(Arc::clone(&stage.partial)));
         };
         let lower = concat_batches(&first.schema(), &lower)?;
@@ -89,10 +103,9 @@ impl RowsWindows {
             false => take_record_batch(&lower, &UInt32Array::from(chosen))?,
         };
         let lower = match stage.needs_order {
-            true => with_order(&lower, rows, self.sequence)?,
+            true => with_order(&lower, rows, sequence)?,
             false => lower,
         };
-        self.sequence += rows.batch.num_rows() as u64;
         slice_rows(stage, starts, &lower)
     }
 

@@ -16,6 +16,7 @@ use datafusion::common::{Result, internal_err};
 use tidemill_model::{EventMs, Window};
 use tidemill_plan::{QueryPlan, Stage};
 
+use super::failed::Failures;
 use super::late::{Ledger, Source};
 use super::results;
 use super::revisions::told::ToldSession;
@@ -30,6 +31,9 @@ pub(super) struct OpenSessions {
     /// Fragments of this tick, with where they came from.
     pending: Vec<(RecordBatch, Source)>,
 }
+
+/// Starts and ends, milliseconds.
+type Windows = (Vec<i64>, Vec<i64>);
 
 /// A session while fragments are joined.
 struct Joined {
@@ -168,6 +172,7 @@ impl OpenSessions {
         plan: &QueryPlan,
         stage: &Stage,
         watermark: EventMs,
+        failures: &mut Failures<'_>,
     ) -> Result<Option<(u64, RecordBatch)>> {
         let Some(open) = self.open.take() else { return Ok(None) };
         let (_, last) = bounds(stage, &open)?;
@@ -183,27 +188,31 @@ impl OpenSessions {
         }
         let rows = take_record_batch(&open, &UInt32Array::from(closing))?;
         let count = rows.num_rows() as u64;
-        Ok(Some((count, self.finished(stage, &rows)?)))
+        Ok(Some((count, self.finished(stage, &rows, failures)?)))
     }
 
-    /// Final rows of these sessions as they are now. Their state stays.
-    pub(super) fn current(
-        &self,
-        stage: &Stage,
-        sessions: impl Iterator<Item = u32>,
-    ) -> Result<RecordBatch> {
+    /// Partial rows of these sessions as they are now. Their state stays.
+    pub(super) fn current(&self, sessions: impl Iterator<Item = u32>) -> Result<RecordBatch> {
         let Some(open) = &self.open else { return internal_err!("no session is open") };
-        self.finished(stage, &take_record_batch(open, &UInt32Array::from_iter_values(sessions))?)
+        Ok(take_record_batch(open, &UInt32Array::from_iter_values(sessions))?)
     }
 
-    fn finished(&self, stage: &Stage, rows: &RecordBatch) -> Result<RecordBatch> {
+    /// Start and end of the sessions that `rows` are.
+    pub(super) fn windows(&self, stage: &Stage, rows: &RecordBatch) -> Result<Windows> {
         let (first, last) = bounds(stage, rows)?;
         let ends = last.values().iter().map(|last| EventMs(*last).plus(self.gap_ms).0).collect();
-        let each: Vec<usize> = (0..rows.num_rows()).collect();
-        let mut states = States::new(stage)?;
-        states.merge(stage, rows, &each, rows.num_rows())?;
-        let keys = rows.columns()[..stage.slice_index()].to_vec();
-        results::finish(stage, keys, first.values().to_vec(), ends, states.take_values()?)
+        Ok((first.values().to_vec(), ends))
+    }
+
+    /// Final rows of the sessions that `rows` are.
+    pub(super) fn finished(
+        &self,
+        stage: &Stage,
+        rows: &RecordBatch,
+        failures: &mut Failures<'_>,
+    ) -> Result<RecordBatch> {
+        let (starts, ends) = self.windows(stage, rows)?;
+        results::finish_groups(stage, rows, (&starts, &ends), failures)
     }
 
     /// For each session that would close the watermark at which it does, and its one row. `before`

@@ -22,7 +22,7 @@ use tidemill_pipeline::Stream;
 use super::*;
 use crate::combine::Combiner;
 use crate::decode::{Decoder, RawBatch, RawRecord};
-use crate::ports::Combine;
+use crate::ports::{Combine, FailedRows};
 
 struct Story {
     settings: String,
@@ -138,6 +138,13 @@ impl Engine {
                 (None, None) => text.push('\n'),
             }
         }
+        for FailedRows { window, rows, detail, raw, .. } in &closed.failed {
+            let window = window
+                .map_or_else(String::new, |it| format!(" window=[{},{})", it.start.0, it.end.0));
+            let raw = String::from_utf8_lossy(&raw.first).trim_end().replace('\n', " ");
+            let detail = detail.replace('\n', " ");
+            let _ = writeln!(text, "failed{window} rows={rows} {detail}: {raw}");
+        }
         let open = &self.state.open_windows()[0];
         let _ = writeln!(text, "open={} late={}", open.windows, closed.late_rows);
         text
@@ -184,7 +191,7 @@ impl Story {
     fn command(&mut self, line: &str) -> String {
         let (command, rest) = line.split_once(' ').unwrap_or((line, ""));
         match command {
-            "grace" | "late" | "allowed_lateness" | "emit" | "emit_when" => {
+            "grace" | "late" | "allowed_lateness" | "emit" | "emit_when" | "keep" => {
                 let _ = writeln!(self.settings, "{command} = '{rest}'");
                 String::new()
             }

@@ -16,6 +16,7 @@ use tidemill_model::limits::OPEN_SLICE_BYTES;
 use tidemill_model::{EventMs, Slice, Window, WindowShape};
 use tidemill_plan::{QueryPlan, Stage};
 
+use super::failed::Failures;
 use super::late::StageLedger;
 use super::results;
 use crate::aggregate::{AggregateTable, rows_bytes};
@@ -198,17 +199,22 @@ impl OpenSlices {
     }
 
     /// Final rows of one window. A tumbling window's state is gone then.
-    pub(super) fn close(&mut self, stage: &Stage, window: Window) -> Result<RecordBatch> {
+    pub(super) fn close(
+        &mut self,
+        stage: &Stage,
+        window: Window,
+        failures: &mut Failures<'_>,
+    ) -> Result<RecordBatch> {
         let slices: Vec<Slice> = self.slices_in(window).collect();
         if let (WindowShape::Tumble { .. }, [slice]) = (stage.shape, slices.as_slice()) {
             let slice = *slice;
             self.live(stage, slice)?;
             return match self.slices.remove(&slice) {
-                Some(Contents::Live(table)) => rows_of(stage, window, *table),
+                Some(Contents::Live(table)) => rows_of(stage, window, *table, failures),
                 _ => internal_err!("a slice that was made live is not there"),
             };
         }
-        let rows = self.current(stage, window)?;
+        let rows = self.current(stage, window, failures)?;
         if matches!(stage.shape, WindowShape::Cumulate { .. }) && slices.len() > 1 {
             self.collapse(stage, &slices, window)?;
         }
@@ -216,7 +222,12 @@ impl OpenSlices {
     }
 
     /// The rows of one window as they are now. Its state stays.
-    pub(super) fn current(&mut self, stage: &Stage, window: Window) -> Result<RecordBatch> {
+    pub(super) fn current(
+        &mut self,
+        stage: &Stage,
+        window: Window,
+        failures: &mut Failures<'_>,
+    ) -> Result<RecordBatch> {
         let slices: Vec<Slice> = self.slices_in(window).collect();
         if slices.is_empty() {
             return Ok(RecordBatch::new_empty(Arc::clone(&stage.closed)));
@@ -227,7 +238,7 @@ impl OpenSlices {
                 table.merge(stage, &rows)?;
             }
         }
-        rows_of(stage, window, table)
+        rows_of(stage, window, table, failures)
     }
 
     /// Makes the slices of a closed cumulating window one, for the later windows of its start.
@@ -329,8 +340,18 @@ impl OpenSlices {
 }
 
 /// The final rows of a window's groups.
-fn rows_of(stage: &Stage, window: Window, table: AggregateTable) -> Result<RecordBatch> {
+fn rows_of(
+    stage: &Stage,
+    window: Window,
+    table: AggregateTable,
+    failures: &mut Failures<'_>,
+) -> Result<RecordBatch> {
     let (starts, ends) = (vec![window.start.0; table.len()], vec![window.end.0; table.len()]);
+    if stage.aggregates.iter().any(|aggregate| aggregate.can_fail) {
+        // Its states are gone once a table was asked for values.
+        let groups = seal(stage, Slice { start: window.start, end: window.end }, table)?;
+        return results::finish_groups(stage, &groups, (&starts, &ends), failures);
+    }
     results::finish(stage, table.groups.take()?, starts, ends, table.states.take_values()?)
 }
 

@@ -15,7 +15,8 @@
 //!
 //! # Schemas
 //! kept: `__k0 …` the PARTITION BY values, [`TIME`], [`RUN`], [`WAITS`], then `__a0 …` the arguments
-//! of framed functions. Waiting rows: the input's columns, then `__v0 …`, the values that are known.
+//! of framed functions. Waiting rows: the input's columns, `__v0 …`, the values that are known, then
+//! [`FAILED`].
 //! keys: `__k0 …`, [`TIME`] of the key's last row, [`RUN`], then the states of running functions.
 //!
 //! Not here: which part of a query it is (`split`), evaluating it (`flow::merge::over`).
@@ -50,6 +51,9 @@ pub(crate) const TIME: &str = "__time";
 pub(crate) const RUN: &str = "__run";
 /// Kept column: whether the row itself still waits for rows behind it.
 pub(crate) const WAITS: &str = "__waits";
+/// Column of waiting rows: whether one of the values could not be computed, so that the row is not
+/// handed on.
+pub(crate) const FAILED: &str = "__failed";
 
 /// OVER windows of one PARTITION BY.
 #[derive(Debug, Clone)]
@@ -310,6 +314,7 @@ impl OverStage {
                     fields.push(Field::new(format!("__v{index}"), data_type, true));
                 }
             }
+            fields.push(Field::new(FAILED, DataType::Boolean, false));
             self.waiting = Some(Arc::new(Schema::new(fields)));
         }
         let ends = self.functions.iter().any(|function| function.ends);

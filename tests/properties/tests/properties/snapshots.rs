@@ -54,6 +54,7 @@ proptest! {
             closed = closed.max(watermark);
             prop_assert_eq!(&ours.late, &theirs.late);
             prop_assert_eq!(ours.late_rows, theirs.late_rows);
+            prop_assert_eq!(&ours.failed, &theirs.failed);
             let batches = |closed: &tidemill_flow::ports::Closed| -> Vec<_> {
                 closed.results.iter().map(|it| (it.query.clone(), it.windows, it.batch.clone())).collect()
             };

@@ -1,6 +1,9 @@
 //! Random queries: over the rows that were not late, the engine's own SQL as one batch gives the
 //! same rows.
 //!
+//! A query may fail on some rows of closed windows: then these are the batch's no more, and are told
+//! of one by one.
+//!
 //! Which rows were late follows from the definition of the windows and from what the chain says:
 //! which epoch merged a record, and where the watermark stood before. The letters and the count of
 //! late rows must say the same.
@@ -36,6 +39,7 @@ pub(super) fn check(evidence: &Evidence) -> Result<(), Violation> {
         late_rows += late * query.scans;
         same_late(evidence, query, &facts, &answer.judged)?;
         let emitted = emitted(evidence, query)?;
+        same_failed(evidence, query, &facts)?;
         if let Err(difference) = emitted.same(&Rows::of(&answer.batches), Tolerance::Exact) {
             violated!("{} gives other rows than a batch: {difference}", query.name);
         }
@@ -86,7 +90,7 @@ fn emitted(evidence: &Evidence, query: &RandomQuery) -> Result<Rows, Violation> 
     }
     let mut rows = Vec::new();
     for (epoch, row) in lines {
-        if timing(evidence, query, epoch, row) != "on_time" {
+        if timing(evidence, query, epoch, row.end) != "on_time" {
             violated!("{} gave the window that ends at {} in epoch {epoch}", query.name, row.end);
         }
         rows.push(row.cells.clone());
@@ -94,11 +98,11 @@ fn emitted(evidence: &Evidence, query: &RandomQuery) -> Result<Rows, Violation> 
     Ok(Rows(rows).sorted())
 }
 
-/// How an epoch stands to the closing of a row's window.
-fn timing(evidence: &Evidence, query: &RandomQuery, epoch: u64, row: &ResultRow) -> &'static str {
+/// How an epoch stands to the closing of a window that ends at `end`.
+fn timing(evidence: &Evidence, query: &RandomQuery, epoch: u64, end: i64) -> &'static str {
     // A row at a session's end, or in its grace, joins it.
     let inclusive = i64::from(matches!(query.windows, Windows::Session { .. }));
-    let closes_at = row.end + query.grace + query.delay + inclusive;
+    let closes_at = end + query.grace + query.delay + inclusive;
     let watermark = |epoch: Option<u64>| {
         let checkpoint = epoch.and_then(|epoch| evidence.checkpoints.get(epoch as usize));
         checkpoint.and_then(|checkpoint| checkpoint.watermark)
@@ -137,7 +141,7 @@ fn held(
             violated!("{name} gave {id} revision {revision} in epoch {epoch} after {before:?}");
         }
         if op == "'upsert'" {
-            let expected = timing(evidence, query, epoch, row);
+            let expected = timing(evidence, query, epoch, row.end);
             if said.trim_matches('\'') != expected {
                 violated!("{name} called {id} of epoch {epoch} {said}, it is {expected}");
             }
@@ -147,6 +151,33 @@ fn held(
         }
     }
     Ok(Rows(held.into_values().collect()).sorted())
+}
+
+/// The letters tell of the rows that the query fails on: of each when its window closes, and perhaps
+/// again when it has changed.
+fn same_failed(evidence: &Evidence, query: &RandomQuery, facts: &Facts) -> Result<(), Violation> {
+    let expected = query.failing().map_or(0, |question| {
+        let answers = oracle::ask_all(facts, &[question]);
+        answers[0].batches.iter().map(|batch| batch.num_rows()).sum()
+    });
+    let mut told = 0;
+    for line in evidence.lines.values() {
+        let Content::Failed(failed) = &line.content else { continue };
+        if failed.query != query.name {
+            continue;
+        }
+        told += 1;
+        let timing =
+            failed.window.map(|window| timing(evidence, query, line.epoch.0, window.end.0));
+        let is_due = timing == Some("on_time") || (query.fails_again() && timing == Some("late"));
+        if failed.rows != 1 || !is_due {
+            violated!("{} tells of {failed:?} in epoch {}: {timing:?}", query.name, line.epoch);
+        }
+    }
+    if told < expected || (told > expected && !query.fails_again()) {
+        violated!("{} tells of {told} rows that it fails on, expected {expected}", query.name);
+    }
+    Ok(())
 }
 
 /// The letters tell of the rows that are late by definition, of each in its epoch.

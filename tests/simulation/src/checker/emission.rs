@@ -51,7 +51,7 @@ fn numbers_are_dense(evidence: &Evidence) -> Result<(), Violation> {
 fn name(line: &Line) -> &str {
     match &line.content {
         Content::Result { query, .. } => query,
-        Content::Dead(_) => "dead",
+        Content::Dead(_) | Content::Failed(_) => "dead",
     }
 }
 

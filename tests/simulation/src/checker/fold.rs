@@ -221,7 +221,7 @@ fn same_rows(
     let mut emitted: Vec<Counted> = emitted
         .filter_map(|line| match &line.content {
             Content::Result { row, .. } => row.counted(),
-            Content::Dead(_) => None,
+            Content::Dead(_) | Content::Failed(_) => None,
         })
         .collect();
     emitted.sort_unstable();

@@ -29,6 +29,8 @@ pub(crate) struct RandomQuery {
     pub(super) keys: String,
     /// The same query over the batch's tables.
     pub(super) batch: String,
+    /// Of what it fails on, a batch query that gives a row for each row.
+    pub(super) failing: Option<String>,
     /// Further settings of the pipeline file.
     pub(super) settings: &'static str,
     /// How often it reads its stream: a late row is counted each time.
@@ -79,11 +81,47 @@ impl RandomQuery {
         QueryText { name, stream, sql, grace: self.grace, letters: self.letters, more }
     }
 
+    /// For some pipelines, decided by a generator of their own: a column that cannot be computed for
+    /// groups of so many rows. A batch has the other groups, and knows those apart.
+    fn divide(&mut self, number: u64) {
+        let mut rng = Rng::new(number ^ 0x6661_696c_696e_6721);
+        let rows = rng.between(1, 3);
+        if !rng.chance(40) || self.template.contains("QUALIFY") {
+            return;
+        }
+        let columns = "window_start, window_end, ";
+        let with = |sql: &str, divisor: &str| {
+            sql.replacen(columns, &format!("{columns}60 / {divisor} AS share, "), 1)
+        };
+        let groups = |sql: &str, condition: &str| {
+            let and = if sql.contains(" HAVING ") { "AND" } else { "HAVING" };
+            format!("{sql} {and} COUNT(*) {condition} {rows}")
+        };
+        self.template = with(&self.template, &format!("(COUNT(*) - {rows})"));
+        self.failing = Some(groups(&self.batch, "="));
+        let batch = with(&self.batch, &format!("NULLIF(COUNT(*) - {rows}, 0)"));
+        self.batch = groups(&batch, "<>");
+    }
+
+    /// Whether a row on which it fails may be told of again, as its window changes.
+    pub(crate) fn fails_again(&self) -> bool {
+        self.changes.is_some_and(|changes| changes.allowed > 0)
+    }
+
     /// What to ask a batch.
     pub(crate) fn question(&self) -> Question<'_> {
+        self.asked(&self.batch)
+    }
+
+    /// What to ask a batch about the rows that the query fails on; `None`: it never does.
+    pub(crate) fn failing(&self) -> Option<Question<'_>> {
+        self.failing.as_deref().map(|failing| self.asked(failing))
+    }
+
+    fn asked<'a>(&'a self, sql: &'a str) -> Question<'a> {
         let (windows, keys) = (self.windows, Some(self.keys.as_str()));
         let allowed = self.changes.map_or(0, |changes| changes.allowed);
-        Question { sql: &self.batch, windows, grace: self.grace + allowed, keys }
+        Question { sql, windows, grace: self.grace + allowed, keys }
     }
 }
 
@@ -99,6 +137,9 @@ pub(super) fn queries(number: u64) -> Vec<RandomQuery> {
             query.changes = Changes::draw(number);
             query.letters |= query.changes.is_some_and(|changes| changes.allowed > 0);
         }
+    }
+    for query in &mut queries {
+        query.divide(number);
     }
     queries.extend(rows::query(number));
     queries
@@ -134,6 +175,7 @@ fn random(name: String, rng: &mut Rng) -> RandomQuery {
         template,
         keys: format!("SELECT id{selected} FROM {stream}{filter}"),
         batch,
+        failing: None,
         settings: "",
         scans: 1,
         delay: 0,

@@ -58,6 +58,7 @@ pub(super) fn query(number: u64) -> Option<RandomQuery> {
         template: sql.replace("{from}", &from).replace("{filter}", &filter).replace("{by}", "ts"),
         keys: format!("SELECT id FROM {stream}{filter}"),
         batch,
+        failing: None,
         settings,
         scans,
         delay,

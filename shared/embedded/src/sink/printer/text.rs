@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use jiff::civil::DateTime;
 use jiff::tz::TimeZone;
 
-use tidemill_flow::ports::Rejected;
+use tidemill_flow::ports::{FailedRows, Rejected};
 use tidemill_model::{DeadLetter, DeadReason};
 
 /// Longest text that is printed of one value, characters.
@@ -68,6 +68,13 @@ pub(super) fn dead_letter(letter: &DeadLetter) -> String {
         format!("  {}", one_line(&String::from_utf8_lossy(&raw.first)))
     });
     format!("{}{place}  {}{raw}", letter.log, one_line(&reason))
+}
+
+/// Rows that a query fails on.
+pub(super) fn failed(failed: &FailedRows) -> String {
+    let FailedRows { query, detail, raw, .. } = failed;
+    let rows = one_line(&String::from_utf8_lossy(&raw.first));
+    format!("{}  {rows}", one_line(&format!("{query} fails on it: {detail}")))
 }
 
 /// A result row that its sink can never take.

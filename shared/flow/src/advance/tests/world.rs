@@ -79,17 +79,22 @@ impl World {
     pub(super) fn process_on(&self, store: Arc<dyn Store>) -> Process {
         let state = Arc::new(Mutex::new(State::default()));
         let open = Queries { queries: self.queries.clone(), state: state.clone(), told: false };
-        let sinks = ["dead", "out"].map(|name| {
-            let lines = Lines { name: name.to_string(), taken: self.taken.clone() };
-            (name.to_string(), Box::new(lines) as Box<dyn Sink>)
-        });
-        let results = self.queries.iter().map(|query| (query.name.clone(), "out".to_string()));
-        let routes = Routes { results: results.collect(), dead_letters: "dead".to_string() };
-        let emit = Emit::new(sinks.into_iter().collect(), routes).unwrap();
+        let emit = self.emit(self.queries.iter().map(|query| query.name.as_str()));
         let (keys, settings) = (self.keys.clone(), self.settings.clone());
         let source = self.sources.clone();
         let advance = Advance::new(store, keys, Box::new(open), settings, source, emit);
         Process { advance, state }
+    }
+
+    /// The sinks `out`, for the results of these queries, and `dead`.
+    pub(super) fn emit<'a>(&self, queries: impl Iterator<Item = &'a str>) -> Emit {
+        let sinks = ["dead", "out"].map(|name| {
+            let lines = Lines { name: name.to_string(), taken: self.taken.clone() };
+            (name.to_string(), Box::new(lines) as Box<dyn Sink>)
+        });
+        let results = queries.map(|query| (query.to_string(), "out".to_string()));
+        let routes = Routes { results: results.collect(), dead_letters: "dead".to_string() };
+        Emit::new(sinks.into_iter().collect(), routes).unwrap()
     }
 
     pub(super) fn nonce(&mut self) -> String {

@@ -10,6 +10,15 @@
 //! text as far as it is kept; bytes that are not UTF-8 stand in `raw_base64` instead. `raw_length`
 //! and `raw_hash` (XXH3-64) are of the whole record.
 //!
+//! Rows that a query fails on when advance computes its results (`raw` is the rows as lines of JSON;
+//! `windows` only where they have one):
+//!
+//! ```json
+//! {"id":"dead/7/1","reason":"query_failed","detail":"…","query":"share",
+//!  "windows":[{"start":"…","end":"…"}],"rows":1,"raw":"{\"campaign\":…","raw_length":80,
+//!  "raw_hash":"…"}
+//! ```
+//!
 //! A result row that its sink can never take:
 //!
 //! ```json
@@ -30,7 +39,7 @@ use tidemill_model::limits::DEAD_LETTER_RAW_BYTES_MAX;
 use tidemill_model::{DeadLetter, DeadReason, EventMs, RawBytes};
 use xxhash_rust::xxh3::xxh3_64;
 
-use crate::ports::Rejected;
+use crate::ports::{FailedRows, Rejected};
 
 use super::time::Timestamp;
 use super::value::{plain, quoted, write_binary, write_text};
@@ -84,6 +93,20 @@ pub(in super::super) fn write_dead_letter(
     if let Some(raw) = &letter.raw {
         line.raw(raw);
     }
+    line.out.extend_from_slice(b"}\n");
+}
+
+/// The same for rows that a query fails on.
+pub(in super::super) fn write_failed(out: &mut Vec<u8>, id: Option<&str>, failed: &FailedRows) {
+    let mut line = Line::new(out, id);
+    line.text("reason", DeadReason::FAILED);
+    line.text("detail", &failed.detail);
+    line.text("query", &failed.query);
+    if let Some(window) = failed.window {
+        line.windows(&[(window.start, window.end)]);
+    }
+    line.plain("rows", failed.rows);
+    line.raw(&failed.raw);
     line.out.extend_from_slice(b"}\n");
 }
 

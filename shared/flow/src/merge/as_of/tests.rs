@@ -89,7 +89,9 @@ fn superseded_versions_do_not_pile_up() {
             super::super::join::trial::input(&schemas[0], &[("k", Some(round), from)]),
             super::super::join::trial::input(&schemas[1], &times),
         ];
-        let output = join.advance(inputs, &[EventMs(from + 1000); 2]).unwrap();
+        let output = join
+            .advance(inputs, &[EventMs(from + 1000); 2], &mut Failures::of("q", &mut Vec::new()))
+            .unwrap();
         assert_eq!(output.num_rows(), 1);
         assert_eq!(join.rows(), 2);
         assert!(join.versions.len() <= 2 * 2 + DROP_ROWS + 1000, "{}", join.versions.len());

@@ -8,6 +8,7 @@ use datafusion::common::Result;
 use tidemill_model::Window;
 use tidemill_plan::QueryPlan;
 
+use crate::merge::failed::Failures;
 use crate::merge::results::Upper;
 
 /// What a stage hands over at one tick.
@@ -41,7 +42,12 @@ impl Handed {
 }
 
 /// Runs the upper plan over what its stages handed over. Answers how many windows it got.
-pub(super) fn feed(plan: &QueryPlan, handed: &[Handed], upper: &mut Upper) -> Result<u64> {
+pub(super) fn feed(
+    plan: &QueryPlan,
+    handed: &[Handed],
+    upper: &mut Upper,
+    failures: &mut Failures<'_>,
+) -> Result<u64> {
     let leaves = plan.upper_stages();
     let of_leaves = || leaves.iter().filter_map(|leaf| handed.get(*leaf));
     let windows: BTreeSet<Window> = of_leaves()
@@ -52,19 +58,19 @@ pub(super) fn feed(plan: &QueryPlan, handed: &[Handed], upper: &mut Upper) -> Re
         .map(|(window, _)| *window)
         .collect();
     if plan.row_wise {
-        if of_leaves().any(|handed| !handed.is_empty()) {
-            let mut together = Vec::new();
-            for handed in handed {
-                together.push(handed.together()?);
-            }
-            upper.run_on(|stage| together.get(stage).cloned().flatten())?;
+        let mut together = Vec::new();
+        for (stage, handed) in handed.iter().enumerate() {
+            let is_leaf = leaves.contains(&stage);
+            together.push(if is_leaf { handed.together()? } else { None });
         }
+        upper.run_rows(plan, &together, failures)?;
         return Ok(windows.len() as u64);
     }
     for window in &windows {
         let mut batches = Vec::new();
-        for handed in handed {
+        for (stage, handed) in handed.iter().enumerate() {
             batches.push(match handed {
+                _ if !leaves.contains(&stage) => None,
                 Handed::Windows(windows) => {
                     let found = windows.binary_search_by(|(other, _)| other.cmp(window)).ok();
                     found.map(|index| windows[index].1.clone())
@@ -72,7 +78,7 @@ pub(super) fn feed(plan: &QueryPlan, handed: &[Handed], upper: &mut Upper) -> Re
                 Handed::Rows(_) => None,
             });
         }
-        upper.run_on(|stage| batches.get(stage).cloned().flatten())?;
+        upper.run_window(Some(*window), &batches, failures)?;
     }
     Ok(windows.len() as u64)
 }

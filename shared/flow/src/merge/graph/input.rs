@@ -1,4 +1,7 @@
 //! One input of a stage: the glue, and rows that wait for their place.
+//!
+//! # Invariants
+//! 1. On no row that it gives fails the glue, or what the stage computes of each row alone.
 
 use std::sync::Arc;
 
@@ -6,36 +9,61 @@ use arrow::array::{AsArray, RecordBatch, UInt32Array};
 use arrow::compute::{cast, concat_batches, take_record_batch};
 use arrow::datatypes::{SchemaRef, UInt32Type};
 use datafusion::common::{Result, internal_err};
+use datafusion::physical_expr::expressions::{Column, Literal};
+use datafusion::physical_plan::PhysicalExpr;
 use tidemill_model::EventMs;
 use tidemill_plan::{Glue, QueryPlan, ROW, Runner};
 
 use super::handed::Handed;
+use crate::merge::failed::{Failures, Told};
 use crate::merge::operator::Rows;
 use crate::merge::ordered::{Ordered, times};
+use crate::merge::window_columns::windows_of;
 
 /// One input of a stage.
 pub(super) struct Input {
     runner: Runner,
+    /// What the stage computes of each row alone, if it can fail.
+    checks: Vec<Arc<dyn PhysicalExpr>>,
     /// Rows that are not in the order of their time when they come.
     pub(super) waiting: Option<Ordered>,
 }
 
 impl Input {
-    pub(super) fn new(plan: &QueryPlan, glue: &Glue) -> Result<Input> {
+    /// The input of a stage that computes `of_each` of each row alone.
+    pub(super) fn new(
+        plan: &QueryPlan,
+        glue: &Glue,
+        of_each: &[Arc<dyn PhysicalExpr>],
+    ) -> Result<Input> {
         let waiting = || Ordered::new(Arc::clone(&glue.schema), glue.time, None);
-        Ok(Input { runner: plan.glue(glue)?, waiting: (!glue.is_ordered).then(waiting) })
+        let can_fail =
+            |expr: &&Arc<dyn PhysicalExpr>| !expr.is::<Column>() && !expr.is::<Literal>();
+        let checks = of_each.iter().filter(can_fail).cloned().collect();
+        let waiting = (!glue.is_ordered).then(waiting);
+        Ok(Input { runner: plan.glue(glue)?, checks, waiting })
     }
 
     /// The rows of the input that are final at `watermark`, in order.
     pub(super) fn take(
         &mut self,
+        plan: &QueryPlan,
         glue: &Glue,
         handed: &Handed,
         watermark: EventMs,
+        failures: &mut Failures<'_>,
     ) -> Result<Rows> {
         let mut rows = RecordBatch::new_empty(Arc::clone(&glue.schema));
         if let Some(handed) = handed.together()? {
-            rows = self.run(glue, &handed)?;
+            let given = failures.each(
+                handed.num_rows(),
+                |chosen| self.run(glue, &handed.slice(chosen.start as usize, chosen.len())),
+                |row| {
+                    let alone = handed.slice(row as usize, 1);
+                    Told::rows(windows_of(plan, glue.from, &alone)?[0], [&alone])
+                },
+            )?;
+            rows = concat_batches(&glue.schema, &given.into_values().collect::<Vec<_>>())?;
         }
         if let Some(waiting) = &mut self.waiting {
             waiting.push(rows);
@@ -67,7 +95,11 @@ impl Input {
             .zip(glue.schema.fields())
             .map(|(column, field)| cast(column, field.data_type()))
             .collect::<Result<Vec<_>, _>>()?;
-        Ok(RecordBatch::try_new(Arc::clone(&glue.schema), columns)?)
+        let rows = RecordBatch::try_new(Arc::clone(&glue.schema), columns)?;
+        for check in &self.checks {
+            check.evaluate(&rows)?;
+        }
+        Ok(rows)
     }
 }
 

@@ -72,11 +72,15 @@ pub(super) fn open(plan: &QueryPlan, node: &Node) -> Result<OpenNode> {
             OpenNode::Rows(Ordered::new(Arc::clone(&stage.kept), time, Some(log)))
         }
         NodeKind::AggregateRows(aggregate) => OpenNode::RowsWindows {
-            input: Input::new(plan, &aggregate.input)?,
+            input: Input::new(plan, &aggregate.input, &[])?,
             windows: RowsWindows::new(plan, aggregate)?,
         },
         NodeKind::Derived(Derived { inputs, operator }) => OpenNode::Derived {
-            inputs: inputs.iter().map(|glue| Input::new(plan, glue)).collect::<Result<_>>()?,
+            inputs: inputs
+                .iter()
+                .enumerate()
+                .map(|(input, glue)| Input::new(plan, glue, &operator.of_each_row(input)))
+                .collect::<Result<_>>()?,
             operator: start(operator)?,
         },
     })

@@ -15,6 +15,7 @@ use arrow::row::{RowConverter, SortField};
 use datafusion::common::{Result, internal_err};
 use datafusion::physical_plan::PhysicalExpr;
 
+use crate::blame;
 use crate::merge::operator::Rows;
 
 /// In place of a number: the key is null and equals none.
@@ -60,8 +61,7 @@ impl Keys {
     }
 
     fn columns(&self, side: usize, rows: &RecordBatch) -> Result<Vec<ArrayRef>> {
-        let of = |expr: &Arc<dyn PhysicalExpr>| expr.evaluate(rows)?.into_array(rows.num_rows());
-        self.exprs[side].iter().map(of).collect()
+        self.exprs[side].iter().map(|expr| blame::values(expr, rows)).collect()
     }
 
     /// The rows of a side whose key can be equal to another.

@@ -133,7 +133,10 @@ fn a_hot_key_is_an_error_that_says_how_hot_it_is() {
     join.pairs_max = 100;
     let many = at(&[7; 60]);
     let inputs = vec![input(&schemas[0], &at(&[5, 6])), input(&schemas[1], &many)];
-    let error = join.advance(inputs, &[EventMs(10); 2]).unwrap_err().to_string();
+    let error = join
+        .advance(inputs, &[EventMs(10); 2], &mut Failures::of("q", &mut Vec::new()))
+        .unwrap_err()
+        .to_string();
     assert!(error.contains("more than 100 pairs"), "{error}");
     assert!(error.contains("one row of its left side has 60 rows of its right side"), "{error}");
 }

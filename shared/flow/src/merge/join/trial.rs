@@ -11,6 +11,7 @@ use arrow::datatypes::{Int64Type, SchemaRef};
 use tidemill_model::EventMs;
 use tidemill_plan::{NodeKind, OperatorPlan};
 
+use crate::merge::failed::Failures;
 use crate::merge::operator::{Operator, Rows};
 
 /// A row: key, value, time.
@@ -62,7 +63,9 @@ pub(in crate::merge) fn tick(
     watermark: i64,
 ) -> Vec<(Option<i64>, Option<i64>)> {
     let inputs = vec![input(&schemas[0], rows[0]), input(&schemas[1], rows[1])];
-    let output = operator.advance(inputs, &[EventMs(watermark); 2]).unwrap();
+    let output = operator
+        .advance(inputs, &[EventMs(watermark); 2], &mut Failures::of("q", &mut Vec::new()))
+        .unwrap();
     let before = operator.parts().unwrap();
     operator.restore(before.clone()).unwrap();
     assert_eq!(operator.parts().unwrap(), before, "a snapshot changes nothing");

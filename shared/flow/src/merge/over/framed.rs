@@ -26,9 +26,11 @@ use datafusion::common::{Result, ScalarValue, internal_err};
 use datafusion::physical_expr::aggregate::AggregateFunctionExpr;
 use tidemill_plan::{Method, OverCall, OverFunction, Sight};
 
+use super::RowFailures;
 use super::exact_sum::ExactSum;
 use super::extremes::{before, ordered};
 use super::running::averages;
+use crate::ports::is_of_value;
 
 /// Rows of some keys, key by key.
 pub(super) struct Layout {
@@ -214,7 +216,8 @@ impl Counted {
 }
 
 /// Values of a function for the wanted places of `spans`; `values` are the stage's framed arguments
-/// by place, and `goes_to` tells each place's row of the answer, of which there are `count`.
+/// by place, and `goes_to` tells each place's row of the answer, of which there are `count`. Rows that
+/// it fails on have a null.
 pub(super) fn evaluate(
     function: &OverFunction,
     layout: &Layout,
@@ -222,6 +225,7 @@ pub(super) fn evaluate(
     values: &[ArrayRef],
     goes_to: impl Fn(usize) -> Option<usize>,
     count: usize,
+    failed: &mut RowFailures,
 ) -> Result<ArrayRef> {
     let sight = function.sight;
     let each = |visit: &mut dyn FnMut(usize, Range<usize>) -> Result<()>| {
@@ -351,7 +355,7 @@ pub(super) fn evaluate(
                     })?;
                     Ok(take(&values, &UInt32Array::from(places), None)?)
                 }
-                (Method::Engine, _) => by_engine(expr, &arguments, mask, each, count),
+                (Method::Engine, _) => by_engine(expr, &arguments, mask, each, count, failed),
             }
         }
         _ => internal_err!("a running function has no frame"),
@@ -398,6 +402,7 @@ fn by_engine(
     mask: Option<&BooleanArray>,
     each: impl Fn(&mut dyn FnMut(usize, Range<usize>) -> Result<()>) -> Result<()>,
     count: usize,
+    failed: &mut RowFailures,
 ) -> Result<ArrayRef> {
     let field = expr.field();
     let empty = expr.default_value(field.data_type())?;
@@ -410,7 +415,7 @@ fn by_engine(
             values[row] = values[*known].clone();
             return Ok(());
         }
-        if !stretch.is_empty() {
+        let value = || {
             let mut accumulator = expr.create_accumulator()?;
             let slices = arguments.iter().map(|it| it.slice(stretch.start, stretch.len()));
             let slices = match mask {
@@ -421,7 +426,18 @@ fn by_engine(
                 None => slices.collect(),
             };
             accumulator.update_batch(&slices)?;
-            values[row] = accumulator.evaluate()?;
+            accumulator.evaluate()
+        };
+        if !stretch.is_empty() {
+            match value() {
+                Err(error) if is_of_value(&error) => {
+                    failed.push((row, error));
+                    values[row] = ScalarValue::try_from(field.data_type())?;
+                    last = None;
+                    return Ok(());
+                }
+                value => values[row] = value?,
+            }
         }
         last = Some((stretch, row));
         Ok(())

@@ -18,6 +18,7 @@ use tidemill_plan::LastStage;
 use super::keys::Keys;
 use super::{evaluated, typed};
 use crate::aggregate::rows_bytes;
+use crate::merge::failed::Failures;
 use crate::merge::operator::{Operator, Rows};
 
 /// The open state of a deduplication that keeps last rows.
@@ -43,7 +44,12 @@ impl Last {
 }
 
 impl Operator for Last {
-    fn advance(&mut self, mut inputs: Vec<Rows>, watermarks: &[EventMs]) -> Result<RecordBatch> {
+    fn advance(
+        &mut self,
+        mut inputs: Vec<Rows>,
+        watermarks: &[EventMs],
+        _: &mut Failures<'_>,
+    ) -> Result<RecordBatch> {
         let (Some(Rows { batch, times }), [watermark]) = (inputs.pop(), watermarks) else {
             return internal_err!("a deduplication has one input");
         };

@@ -28,6 +28,7 @@ use tidemill_plan::{Method, OverCall, OverFunction, Sight};
 
 use self::carried::carry;
 use self::engine::Engine;
+use super::RowFailures;
 use super::keys::Marks;
 
 /// Rows that came, for one function.
@@ -135,11 +136,12 @@ impl Running {
         })
     }
 
-    /// Takes rows on, and answers the value of each.
+    /// Takes rows on, and answers the value of each; null for those that it fails on.
     pub(super) fn take_rows(
         &mut self,
         function: &OverFunction,
         came: &Came<'_>,
+        failed: &mut RowFailures,
     ) -> Result<ArrayRef> {
         let count = came.times.len();
         let mask = match &function.call {
@@ -180,7 +182,8 @@ impl Running {
                 let arguments =
                     arguments.iter().map(|number| &came.arguments[*number]).collect::<Vec<_>>();
                 let values = Vec::with_capacity(count);
-                let mut engine = Engine { expr, accumulators, states, arguments, taken, values };
+                let mut engine =
+                    Engine { expr, accumulators, states, arguments, taken, values, failed };
                 fold(function, came, &mut engine)?;
                 engine.park()?;
                 match engine.values.is_empty() {

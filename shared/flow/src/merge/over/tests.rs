@@ -99,7 +99,9 @@ fn nothing_is_kept_that_no_row_to_come_can_see() {
         for (watermark, rows_kept) in *kept {
             let (mut operator, schema) = operator(sql, keep);
             let came = vec![rows(&schema, of_two)];
-            operator.advance(came, &[EventMs(*watermark)]).unwrap();
+            operator
+                .advance(came, &[EventMs(*watermark)], &mut Failures::of("q", &mut Vec::new()))
+                .unwrap();
             assert_eq!(operator.rows(), *rows_kept, "{sql} {keep} at {watermark}");
             let stored: usize = operator.parts().unwrap().iter().map(RecordBatch::num_rows).sum();
             let waits = u64::from(*rows_kept > 0) * waiting(operator.as_ref());
@@ -152,7 +154,13 @@ fn rows_are_handed_on_in_the_same_order_whatever_the_ticks() {
         for _ in 0..60 {
             let all = random_rows(&mut rng);
             let mut once = start(&derived);
-            let at_once = once.advance(vec![rows(&schema, &all)], &[EventMs::MAX]).unwrap();
+            let at_once = once
+                .advance(
+                    vec![rows(&schema, &all)],
+                    &[EventMs::MAX],
+                    &mut Failures::of("q", &mut Vec::new()),
+                )
+                .unwrap();
             let mut often = start(&derived);
             let (mut left, mut watermark) = (all.as_slice(), 0);
             let mut parts = Vec::new();
@@ -161,7 +169,15 @@ fn rows_are_handed_on_in_the_same_order_whatever_the_ticks() {
                 let count = left.partition_point(|row| row.2 < watermark);
                 let (now, later) = left.split_at(count);
                 left = later;
-                parts.push(often.advance(vec![rows(&schema, now)], &[EventMs(watermark)]).unwrap());
+                parts.push(
+                    often
+                        .advance(
+                            vec![rows(&schema, now)],
+                            &[EventMs(watermark)],
+                            &mut Failures::of("q", &mut Vec::new()),
+                        )
+                        .unwrap(),
+                );
                 if rng.chance(40) {
                     let mut other = start(&derived);
                     let stored = often.parts().unwrap();
@@ -173,7 +189,15 @@ fn rows_are_handed_on_in_the_same_order_whatever_the_ticks() {
                 }
             }
             if let Some(last) = often.last_close() {
-                parts.push(often.advance(vec![rows(&schema, &[])], &[last]).unwrap());
+                parts.push(
+                    often
+                        .advance(
+                            vec![rows(&schema, &[])],
+                            &[last],
+                            &mut Failures::of("q", &mut Vec::new()),
+                        )
+                        .unwrap(),
+                );
                 assert_eq!(often.last_close(), None, "{sql}: then nothing waits");
             }
             let parts = concat_batches(&at_once.schema(), &parts).unwrap();
@@ -207,7 +231,13 @@ fn a_hot_key_takes_no_more_than_its_rows() {
     for sql in [RANGE, TOTAL, LAG, NEWEST, COUNTED] {
         let (mut operator, schema) = operator(sql, "keep = \"1h\"");
         let all: Vec<Row> = (0..count).map(|row| ("a", row, row / (count / 10))).collect();
-        let given = operator.advance(vec![rows(&schema, &all)], &[EventMs(11)]).unwrap();
+        let given = operator
+            .advance(
+                vec![rows(&schema, &all)],
+                &[EventMs(11)],
+                &mut Failures::of("q", &mut Vec::new()),
+            )
+            .unwrap();
         match sql {
             NEWEST => assert_eq!(given.num_rows(), 0),
             COUNTED => assert_eq!(given.num_rows() as i64, count / 3),
@@ -216,7 +246,13 @@ fn a_hot_key_takes_no_more_than_its_rows() {
         // Key, time, run, argument and a few bits a row.
         let each = if sql == RANGE { 64 * count as u64 } else { 0 };
         assert!(operator.bytes() < each + 100_000, "{sql}: {} bytes", operator.bytes());
-        operator.advance(vec![rows(&schema, &[])], &[EventMs(3_600_000 + 1_000)]).unwrap();
+        operator
+            .advance(
+                vec![rows(&schema, &[])],
+                &[EventMs(3_600_000 + 1_000)],
+                &mut Failures::of("q", &mut Vec::new()),
+            )
+            .unwrap();
         assert_eq!(operator.rows(), 0, "{sql}");
     }
 }

@@ -6,17 +6,20 @@
 //! | it had closed, and this tick changed it | the whole window, `late` |
 //! | it is open, this tick changed it, and the query emits updates | the whole window, `early` |
 //! | the same, and the query has a condition | rows on which it holds for the first time, `early` |
+//!
+//! Of what fails only what is not `early` is told: an early result comes again.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray, Int64Array, RecordBatch, UInt32Array};
-use arrow::compute::{cast, concat_batches, take};
+use arrow::compute::{cast, concat_batches, filter_record_batch, take};
 use arrow::datatypes::{DataType, TimestampMillisecondType};
 use datafusion::common::{Result, internal_err};
 use tidemill_model::{EventMs, Window};
-use tidemill_plan::{Edge, OutputColumn, QueryPlan, Revisions, Stage, Timing};
+use tidemill_plan::{Condition, Edge, QueryPlan, Revisions, Timing};
 
+use super::super::failed::{Failures, Told};
 use super::super::results::{self, Upper};
 use super::super::sessions::OpenSessions;
 use super::super::{OpenQuery, OpenStage};
@@ -32,13 +35,15 @@ impl OpenQuery {
         revisions: &Revisions,
         before: Option<EventMs>,
         watermark: Option<EventMs>,
+        failures: &mut Failures<'_>,
     ) -> Result<QueryResults> {
         let plan = Arc::clone(&self.plan);
         let (windows, done) = match self.stages.as_mut_slice() {
             [OpenStage::Sessions(sessions)] => {
-                of_sessions(&plan, revisions, sessions, &mut self.upper, before, watermark)?
+                let marks = (before, watermark);
+                of_sessions(&plan, revisions, sessions, &mut self.upper, marks, failures)?
             }
-            _ => self.of_windows(revisions, before, watermark)?,
+            _ => self.of_windows(revisions, before, watermark, failures)?,
         };
         let all = concat_batches(&plan.output, &done)?;
         let batch = results::sorted(&all, &plan.sort_first)?;
@@ -57,6 +62,7 @@ impl OpenQuery {
         revisions: &Revisions,
         before: Option<EventMs>,
         watermark: Option<EventMs>,
+        failures: &mut Failures<'_>,
     ) -> Result<(u64, Vec<RecordBatch>)> {
         let OpenQuery { plan, stages, upper, standing, .. } = self;
         let mut due: BTreeSet<Window> = BTreeSet::new();
@@ -76,15 +82,22 @@ impl OpenQuery {
             if timing == Timing::Early && !revisions.updates && condition.is_none() {
                 continue;
             }
+            let failures = &mut failures.told(timing != Timing::Early);
             let mut batches = Vec::new();
             for (stage, open) in plan.stages.iter().zip(stages.iter_mut()) {
                 if let OpenStage::Slices(slices) = open {
-                    batches.push(slices.current(stage, window)?);
+                    batches.push(slices.current(stage, window, failures)?);
                 }
             }
-            let rows = upper.compute(&revisions.rows, &batches)?;
+            let rows = upper.compute(plan, &revisions.rows, Some(window), &batches, failures)?;
+            if let (Some(condition), Timing::OnTime) = (&revisions.when, timing) {
+                holds(condition, Some(window), &rows, failures)?;
+            }
             done.extend(match condition {
-                Some(condition) => standing.early(plan, &condition.holds(&rows)?, window, &rows)?,
+                Some(condition) => {
+                    let holds = holds(condition, Some(window), &rows, failures)?;
+                    standing.early(plan, &holds, window, &rows)?
+                }
                 None => standing.whole(plan, revisions, window, &rows, timing)?,
             });
         }
@@ -153,8 +166,8 @@ fn of_sessions(
     revisions: &Revisions,
     sessions: &mut OpenSessions,
     upper: &mut Upper,
-    before: Option<EventMs>,
-    watermark: Option<EventMs>,
+    (before, watermark): (Option<EventMs>, Option<EventMs>),
+    failures: &mut Failures<'_>,
 ) -> Result<(u64, Vec<RecordBatch>)> {
     let stage = &plan.stages[0];
     let mut windows = 0;
@@ -176,22 +189,36 @@ fn of_sessions(
     if due.is_empty() {
         return Ok((windows, Vec::new()));
     }
-    let closed = sessions.current(stage, due.iter().map(|(session, _)| *session as u32))?;
-    let rows = upper.compute(&revisions.rows, std::slice::from_ref(&closed))?;
     let identities = Identities::new(plan)?;
-    let (keys, bounds) = identities.of_sessions(plan, stage, &closed)?;
+    let partial = sessions.current(due.iter().map(|(session, _)| *session as u32))?;
+    let (starts, ends) = sessions.windows(stage, &partial)?;
+    let bounds: Vec<Span> = starts.into_iter().zip(ends).collect();
+    let keys = identities.of_sessions(plan, &partial)?;
+    let (mut rows, mut holding) = (Vec::new(), Vec::new());
+    for timing in [Timing::Early, Timing::OnTime, Timing::Late] {
+        let failures = &mut failures.told(timing != Timing::Early);
+        let chosen = due.iter().map(|(_, of_session)| Some(*of_session == timing));
+        let chosen = filter_record_batch(&partial, &chosen.collect())?;
+        if chosen.num_rows() == 0 {
+            continue;
+        }
+        let closed = sessions.finished(stage, &chosen, failures)?;
+        let of_chosen = upper.compute(plan, &revisions.rows, None, &[closed], failures)?;
+        match revisions.when.as_ref().filter(|_| timing != Timing::Late) {
+            Some(condition) => holding.extend(holds(condition, None, &of_chosen, failures)?),
+            None => holding.resize(holding.len() + of_chosen.num_rows(), true),
+        }
+        rows.push(of_chosen);
+    }
+    let rows = concat_batches(&revisions.rows, &rows)?;
     let row_of = identities.rows_by_identity(plan, &rows)?;
-    let holds = match &revisions.when {
-        Some(condition) => condition.holds(&rows)?,
-        None => Vec::new(),
-    };
 
     let (mut upserted, mut upserts) = (Vec::new(), Vec::new());
     let (mut gone, mut gone_bounds, mut deletes) = (Vec::new(), Vec::new(), Vec::new());
     let encoded = identities.encode(&keys, &bounds)?;
     for (index, (session, timing)) in due.into_iter().enumerate() {
         let row = row_of.get(&encoded[index]).copied();
-        let fires = |row: usize| holds.get(row).copied().unwrap_or(true);
+        let fires = |row: usize| holding.get(row).copied().unwrap_or(true);
         if timing == Timing::Early && !row.is_some_and(fires) && !revisions.updates {
             continue;
         }
@@ -223,6 +250,29 @@ fn of_sessions(
     Ok((windows, vec![upserts, tagged(plan, &gone, "delete", &deletes)?]))
 }
 
+/// For which result rows the condition of `emit_when` is true: those that it fails on wait for their
+/// window to close.
+fn holds(
+    condition: &Condition,
+    window: Option<Window>,
+    rows: &RecordBatch,
+    failures: &mut Failures<'_>,
+) -> Result<Vec<bool>> {
+    let given = failures.each(
+        rows.num_rows(),
+        |chosen| {
+            let rows = rows.slice(chosen.start as usize, chosen.len());
+            condition.holds(&rows).map_err(|error| error.context("emit_when"))
+        },
+        |row| Told::rows(window, [&rows.slice(row as usize, 1)]),
+    )?;
+    let mut holds = vec![false; rows.num_rows()];
+    for (chosen, given) in given.passing {
+        holds[chosen.start as usize..chosen.end as usize].copy_from_slice(&given);
+    }
+    Ok(holds)
+}
+
 /// Start and end of a session, milliseconds.
 type Span = (i64, i64);
 
@@ -247,26 +297,14 @@ impl Identities {
         self.codec.encode(&columns, bounds.len())
     }
 
-    /// Keys, as results have them, and bounds of a stage's rows. The key columns of results are the
+    /// Keys of a stage's partial rows, as results have them. The key columns of results are the
     /// stage's, in its order.
-    fn of_sessions(
-        &self,
-        plan: &QueryPlan,
-        stage: &Stage,
-        closed: &RecordBatch,
-    ) -> Result<(Vec<ArrayRef>, Vec<Span>)> {
-        let column =
-            |wanted: OutputColumn| match stage.output.iter().position(|column| *column == wanted) {
-                Some(index) => Ok(closed.column(index)),
-                None => internal_err!("a session lacks its column {wanted:?}"),
-            };
-        let keys = key_columns(plan)?.iter().enumerate().map(|(key, result)| {
-            Ok(cast(column(OutputColumn::Key(key))?, plan.output.field(*result).data_type())?)
-        });
-        let times = |wanted| times(column(wanted)?, 0);
-        let starts = times(OutputColumn::WindowStart)?;
-        let ends = times(OutputColumn::WindowEnd)?;
-        Ok((keys.collect::<Result<_>>()?, starts.into_iter().zip(ends).collect()))
+    fn of_sessions(&self, plan: &QueryPlan, partial: &RecordBatch) -> Result<Vec<ArrayRef>> {
+        let columns = key_columns(plan)?.iter().zip(partial.columns());
+        let typed = |(result, key): (&usize, &ArrayRef)| {
+            Ok(cast(key, plan.output.field(*result).data_type())?)
+        };
+        columns.map(typed).collect()
     }
 
     /// The result rows by their identity.

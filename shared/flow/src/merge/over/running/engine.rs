@@ -7,6 +7,8 @@ use datafusion::logical_expr::Accumulator;
 use datafusion::physical_expr::aggregate::AggregateFunctionExpr;
 
 use super::Fold;
+use crate::merge::over::RowFailures;
+use crate::ports::is_of_value;
 
 /// The accumulators of one function while rows are fed.
 pub(super) struct Engine<'a, C> {
@@ -17,6 +19,8 @@ pub(super) struct Engine<'a, C> {
     pub(super) arguments: Vec<&'a ArrayRef>,
     pub(super) taken: C,
     pub(super) values: Vec<ScalarValue>,
+    /// Rows whose value cannot be computed; they have a null.
+    pub(super) failed: &'a mut RowFailures,
 }
 
 impl<C: Fn(usize) -> bool> Engine<'_, C> {
@@ -63,8 +67,14 @@ impl<C: Fn(usize) -> bool> Fold for Engine<'_, C> {
         Ok(())
     }
 
-    fn read(&mut self, _: usize, key: usize) -> Result<()> {
-        let value = self.of(key)?.evaluate()?;
+    fn read(&mut self, row: usize, key: usize) -> Result<()> {
+        let value = match self.of(key)?.evaluate() {
+            Err(error) if is_of_value(&error) => {
+                self.failed.push((row, error));
+                ScalarValue::try_from(self.expr.field().data_type())?
+            }
+            value => value?,
+        };
         self.values.push(value);
         Ok(())
     }
