@@ -64,15 +64,16 @@ impl Assigned {
         Ok(LogicalPlan::Extension(Extension { node }))
     }
 
-    /// The same columns without windows: each row begins and ends at its own time.
-    pub(crate) fn moments(&self) -> Result<LogicalPlan> {
-        let columns = self.input.schema().iter().map(Expr::from);
+    /// The columns over `rows`, which stand for its input, without windows: each row begins and ends
+    /// at its own time.
+    pub(crate) fn moments(&self, rows: LogicalPlan) -> Result<LogicalPlan> {
+        let columns = rows.schema().iter().map(Expr::from);
         let edge = |(qualifier, field): (Option<&TableReference>, &Arc<Field>)| {
             self.time.clone().alias_qualified(qualifier.cloned(), field.name())
         };
-        let edges = self.schema.iter().skip(self.input.schema().fields().len()).map(edge);
+        let edges = self.schema.iter().skip(rows.schema().fields().len()).map(edge);
         let exprs = columns.chain(edges).collect();
-        Ok(LogicalPlan::Projection(Projection::try_new(exprs, Arc::new(self.input.clone()))?))
+        Ok(LogicalPlan::Projection(Projection::try_new(exprs, Arc::new(rows))?))
     }
 }
 

@@ -20,8 +20,8 @@ use std::sync::Arc;
 use tidemill_model::WindowShape;
 
 use crate::error::Refusal;
-use crate::leaf::{ClosedWindows, ROW};
-use crate::lineage::origin_of_index;
+use crate::leaf::{ClosedWindows, Padded, ROW};
+use crate::lineage::{origin, origin_of_index, plain};
 use crate::rows;
 use crate::split::is_closed;
 use crate::stage::Stage;
@@ -325,15 +325,67 @@ pub(crate) struct TimeColumn {
     pub(crate) is_ordered: bool,
 }
 
+/// What is known of the times in what a stage hands over.
+pub(crate) struct Times {
+    /// See [`ClosedWindows::times`].
+    pub(crate) times: Vec<Option<i64>>,
+    /// See [`ClosedWindows::ordered_by`].
+    pub(crate) ordered_by: Option<usize>,
+    /// See [`ClosedWindows::padded`].
+    pub(crate) padded: Vec<Padded>,
+}
+
 /// For each column of a plan above stages, whether it is a time.
 pub(crate) fn times(plan: &LogicalPlan) -> Vec<Option<TimeColumn>> {
-    let of = |index: usize| {
-        let (leaf, index) = origin_of_index(plan, index)?;
-        let leaf = is_closed(leaf)?;
-        let delay_ms = (*leaf.times.get(index)?)?;
-        Some(TimeColumn { delay_ms, is_ordered: leaf.ordered_by == Some(index) })
+    let of = |index: usize| match origin_of_index(plan, index) {
+        Some((leaf, index)) => {
+            let leaf = is_closed(leaf)?;
+            let delay_ms = (*leaf.times.get(index)?)?;
+            Some(TimeColumn { delay_ms, is_ordered: leaf.ordered_by == Some(index) })
+        }
+        None => either_time(plan, index),
     };
     (0..plan.schema().fields().len()).map(of).collect()
+}
+
+/// `COALESCE(a.time, b.time)` above an outer join: a time of a side that has the row.
+fn either_time(plan: &LogicalPlan, index: usize) -> Option<TimeColumn> {
+    let (input, expr) = match plan {
+        LogicalPlan::Projection(node) => (&node.input, plain(node.expr.get(index)?)),
+        LogicalPlan::SubqueryAlias(node) => return either_time(&node.input, index),
+        LogicalPlan::Filter(node) => return either_time(&node.input, index),
+        _ => return None,
+    };
+    let call = match expr {
+        Expr::Column(column) => {
+            return either_time(input, input.schema().maybe_index_of_column(column)?);
+        }
+        Expr::ScalarFunction(call) if call.func.name() == "coalesce" => call,
+        _ => return None,
+    };
+    let (mut delay_ms, mut stages, mut sides, mut is_there) = (0, Vec::new(), Vec::new(), false);
+    for argument in &call.args {
+        let Expr::Column(column) = plain(argument) else { return None };
+        let (leaf, index) = origin(input, column)?;
+        let leaf = is_closed(leaf)?;
+        let padded = leaf.padded.iter().find(|padded| padded.column == index);
+        let delay = match (leaf.times.get(index)?, padded) {
+            (Some(delay), _) => {
+                is_there = true;
+                *delay
+            }
+            (None, Some(padded)) => {
+                sides.push(padded.side);
+                padded.delay_ms
+            }
+            (None, None) => return None,
+        };
+        delay_ms = delay.max(delay_ms);
+        stages.push(leaf.stage);
+    }
+    let is_there = is_there || sides.contains(&0) && sides.contains(&1);
+    let is_of_one = stages.windows(2).all(|pair| pair[0] == pair[1]);
+    (is_there && is_of_one).then_some(TimeColumn { delay_ms, is_ordered: false })
 }
 
 /// Schema of the number of rows that an aggregate over rows has taken: what orders those of one time.

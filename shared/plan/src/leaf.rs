@@ -140,6 +140,18 @@ pub(crate) struct ClosedWindows {
     pub(crate) times: Vec<Option<i64>>,
     /// The column by which rows are handed over in rising order.
     pub(crate) ordered_by: Option<usize>,
+    /// Times that an outer join may have padded with nulls.
+    pub(crate) padded: Vec<Padded>,
+}
+
+/// A column that is a time, or null where a join found no match.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Padded {
+    pub(crate) column: usize,
+    /// The side of the join that it comes from.
+    pub(crate) side: usize,
+    /// See [`ClosedWindows::times`].
+    pub(crate) delay_ms: i64,
 }
 
 impl ClosedWindows {

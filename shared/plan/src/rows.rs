@@ -140,7 +140,7 @@ pub(crate) fn with_row(plan: &LogicalPlan) -> Result<LogicalPlan> {
         LogicalPlan::Join(join) => {
             let (left, right) = (rows_enter(&join.left), rows_enter(&join.right));
             if left && right {
-                return Err(refuse_streams_join().into_engine());
+                return internal_err!("a join of two streams is no stage of its own");
             }
             let stream_side_only = match join.join_type {
                 JoinType::Inner => true,
@@ -199,15 +199,6 @@ fn scan_with_row(scan: &TableScan) -> Result<LogicalPlan> {
 fn rebuild(plan: &LogicalPlan) -> Result<LogicalPlan> {
     let inputs = plan.inputs().into_iter().map(with_row).collect::<Result<Vec<_>>>()?;
     plan.with_new_exprs(plan.expressions(), inputs)
-}
-
-/// Why a join within windows cannot feed another stage.
-pub(crate) fn refuse_streams_join() -> Refusal {
-    Refusal::new(
-        "plan::join::streams",
-        "a join of two streams within windows stands below a join, an aggregate or OVER that mixes windows",
-    )
-    .help("keep the windows apart in what is above: add window_start, window_end to its ON, GROUP BY or PARTITION BY; or join by a range of times: b.ts BETWEEN a.ts - INTERVAL '5' MINUTE AND a.ts")
 }
 
 /// Why events and rows that are none cannot be united.

@@ -19,7 +19,7 @@ mod upper;
 use std::sync::Arc;
 
 use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
-use datafusion::common::{DFSchemaRef, Result, internal_err};
+use datafusion::common::{DFSchemaRef, DataFusionError, Result, internal_err};
 use datafusion::logical_expr::{
     Aggregate, Distinct, Expr, Extension, Join, LogicalPlan, Union, Window,
 };
@@ -28,7 +28,9 @@ use tidemill_pipeline::Incomplete;
 
 use crate::assigned::{AnyShape, Assigned, assigned};
 use crate::error::Refusal;
-use crate::graph::{self, AggregateRows, Derived, Glue, Graph, Node, NodeKind, OperatorPlan};
+use crate::graph::{
+    self, AggregateRows, Derived, Glue, Graph, Node, NodeKind, OperatorPlan, Times,
+};
 use crate::leaf::{ClosedWindows, ROW};
 use crate::lineage::{any_node, any_part, plain};
 use crate::rows::{self, Scanned};
@@ -44,7 +46,7 @@ use aggregate::{
     partitions, taken, windows_over_rows,
 };
 use upper::{
-    OVER_MIXES, OVER_MIXES_HELP, check_rows, check_upper, equal_edges, joins_windows,
+    OVER_MIXES, OVER_MIXES_HELP, check_rows, check_upper, closes, equal_edges, joins_windows,
     over_in_windows, shape_above, without_order,
 };
 pub(crate) use upper::{
@@ -76,12 +78,7 @@ pub(crate) fn split(plan: LogicalPlan, options: Options) -> Result<Split> {
     let upper = cut.node(plan)?;
     let upper = without_order(cut.rows_of_records(upper)?);
     if any_node(&upper, |node| assigned(node).is_some()) {
-        return Err(Refusal::new(
-            "plan::window::no_aggregate",
-            "windows over another query's results need an aggregate",
-        )
-        .help("add GROUP BY …, window_start, window_end")
-        .into_engine());
+        return Err(refuse_not_aggregated("add GROUP BY …, window_start, window_end"));
     }
     let shape = shape_above(&upper)?;
     match shape {
@@ -215,7 +212,7 @@ impl Cut {
         shape: Option<WindowShape>,
         is_reduced: bool,
     ) -> Result<LogicalPlan> {
-        let input = window.input.as_ref();
+        let input = &self.staged(window.input.as_ref().clone())?;
         let keep = self.options.keep;
         let delays: Vec<Option<i64>> =
             graph::times(input).into_iter().map(|time| time.map(|time| time.delay_ms)).collect();
@@ -246,8 +243,8 @@ impl Cut {
         let mut times: Vec<Option<i64>> = delays.iter().enumerate().map(waited).collect();
         times.resize(columns, None);
         let derived = Derived { inputs: vec![glue], operator };
-        let ordered_by = is_ordered.then_some(time);
-        Ok(self.derived(derived, Arc::clone(&window.schema), times, ordered_by))
+        let times = Times { times, ordered_by: is_ordered.then_some(time), padded: Vec::new() };
+        Ok(self.derived(derived, Arc::clone(&window.schema), times))
     }
 
     /// A join of two streams: within windows it belongs to the upper plan, else it is a stage.
@@ -258,6 +255,11 @@ impl Cut {
         };
         let left = side(self, &join.left)?;
         let right = side(self, &join.right)?;
+        if [&left, &right].into_iter().any(|side| any_node(side, |node| assigned(node).is_some())) {
+            return Err(refuse_not_aggregated(
+                "aggregate the windows before they are joined; or join in the WITH clause, and write the window function around that",
+            ));
+        }
         let (of_left, of_right) = (shape_above(&left)?, shape_above(&right)?);
         let node = LogicalPlan::Join(join);
         let node = rebuilt(node, vec![left, right])?;
@@ -282,11 +284,41 @@ impl Cut {
                 .into_engine());
             }
         }
-        let Joined { stage, schema, times, ordered_by } = match is_as_of(join) {
+        let sides = vec![
+            self.staged(join.left.as_ref().clone())?,
+            self.staged(join.right.as_ref().clone())?,
+        ];
+        match rebuilt(node, sides)? {
+            LogicalPlan::Join(join) => self.join_stage(&join),
+            _ => internal_err!("a join is none any more"),
+        }
+    }
+
+    /// A join of two plans over stages as a stage of its own.
+    fn join_stage(&mut self, join: &Join) -> Result<LogicalPlan> {
+        let Joined { stage, schema, times } = match is_as_of(join) {
             true => AsOfStage::cut(join, self.options.keep)?,
             false => JoinStage::cut(join)?,
         };
-        Ok(self.derived(stage, schema, times, ordered_by))
+        Ok(self.derived(stage, schema, times))
+    }
+
+    /// The plan with its joins within windows as stages: what another stage takes must come from one.
+    fn staged(&mut self, plan: LogicalPlan) -> Result<LogicalPlan> {
+        if !any_node(&plan, is_join_of_stages) {
+            return Ok(plan);
+        }
+        let inputs = plan
+            .inputs()
+            .into_iter()
+            .map(|input| self.staged(input.clone()))
+            .collect::<Result<Vec<_>>>()?;
+        match rebuilt(plan, inputs)? {
+            LogicalPlan::Join(join) if closes(&join.left) && closes(&join.right) => {
+                self.join_stage(&join)
+            }
+            other => Ok(other),
+        }
     }
 
     /// Cuts off what ingest can run whole, as stages of single events.
@@ -321,20 +353,15 @@ impl Cut {
         Ok(leaf)
     }
 
-    /// Adds a stage that other stages feed, and answers its leaf. `schema` is what it hands over,
-    /// `times` which of its columns are times, `ordered_by` the one by which its rows rise.
-    fn derived(
-        &mut self,
-        derived: Derived,
-        schema: DFSchemaRef,
-        times: Vec<Option<i64>>,
-        ordered_by: Option<usize>,
-    ) -> LogicalPlan {
+    /// Adds a stage that other stages feed, and answers its leaf. `schema` is what it hands over.
+    fn derived(&mut self, derived: Derived, schema: DFSchemaRef, times: Times) -> LogicalPlan {
+        let Times { times, ordered_by, padded } = times;
         let stage = self.nodes.len();
         let output = (0..schema.fields().len()).map(OutputColumn::Value).collect();
         let handed = Arc::clone(schema.inner());
         self.nodes.push(Node { kind: NodeKind::Derived(derived), output: handed });
-        let node = ClosedWindows { stage, schema, output, shape: None, times, ordered_by };
+        let shape = None;
+        let node = ClosedWindows { stage, schema, output, shape, times, ordered_by, padded };
         LogicalPlan::Extension(Extension { node: Arc::new(node) })
     }
 
@@ -347,11 +374,12 @@ impl Cut {
         self.counted(stage, &leaf, Arc::clone(&aggregate.schema))
     }
 
-    /// Cuts off an aggregate over count windows of what another stage hands over.
+    /// Cuts off an aggregate over count windows of what another stage, `rows`, hands over.
     fn count_rows(
         &mut self,
         aggregate: Aggregate,
         windows: &Assigned,
+        rows: LogicalPlan,
         shape: CountShape,
     ) -> Result<LogicalPlan> {
         let schema = Arc::clone(&aggregate.schema);
@@ -360,11 +388,12 @@ impl Cut {
         check_partition(&aggregate, &windows.windows.partition_by)?;
         let options = (self.options.keep, self.options.incomplete);
         let (stage, plan) = CountStage::new(&aggregate, shape, options)?;
+        let moments = windows.moments(rows)?;
         let plan = plan.transform_up(|node| {
-            Ok(match is_closed(&node) {
-                Some(leaf) if leaf.stage == number => Transformed::yes(windows.moments()?),
-                _ => Transformed::yes(node.recompute_schema()?),
-            })
+            Ok(Transformed::yes(match is_closed(&node) {
+                Some(leaf) if leaf.stage == number => moments.clone(),
+                _ => node.recompute_schema()?,
+            }))
         })?;
         self.counted(stage, &plan.data, schema)
     }
@@ -378,18 +407,20 @@ impl Cut {
     ) -> Result<LogicalPlan> {
         let glue = Glue::new(plan, stage.input.fields().len() - 1)?;
         let (times, ordered_by) = stage.times(glue.delay_ms);
+        let times = Times { times, ordered_by, padded: Vec::new() };
         let operator = OperatorPlan::Count(Box::new(stage));
         let derived = Derived { inputs: vec![glue], operator };
-        Ok(self.derived(derived, schema, times, ordered_by))
+        Ok(self.derived(derived, schema, times))
     }
 
     /// Cuts off an aggregate over windows of what another stage hands over.
     fn aggregate_rows(&mut self, aggregate: Aggregate, windows: &Assigned) -> Result<LogicalPlan> {
+        let rows = self.staged(windows.input.clone())?;
         let time = match plain(&windows.time) {
-            Expr::Column(column) => windows.input.schema().maybe_index_of_column(column),
+            Expr::Column(column) => rows.schema().maybe_index_of_column(column),
             _ => None,
         };
-        let is_time = |index: &usize| graph::times(&windows.input)[*index].is_some();
+        let is_time = |index: &usize| graph::times(&rows)[*index].is_some();
         let Some(time) = time.filter(is_time) else {
             return Err(Refusal::new(
                 "plan::window::not_event_time",
@@ -400,9 +431,9 @@ impl Cut {
         };
         let shape = match windows.windows.shape {
             AnyShape::Time(shape) => shape,
-            AnyShape::Count(shape) => return self.count_rows(aggregate, windows, shape),
+            AnyShape::Count(shape) => return self.count_rows(aggregate, windows, rows, shape),
         };
-        let input = Glue::new(&windows.input, time)?;
+        let input = Glue::new(&rows, time)?;
         let (delay_ms, number) = (input.delay_ms, self.nodes.len());
         let schema = Arc::clone(&aggregate.schema);
         let aggregate = taken(aggregate, number, shape)?;
@@ -446,6 +477,17 @@ impl Cut {
         self.aggregates.push((aggregate, scans, leaf.clone()));
         Ok(leaf)
     }
+}
+
+/// Why windows over results cannot run as they are.
+fn refuse_not_aggregated(help: &str) -> DataFusionError {
+    let message = "windows over another query's results need an aggregate";
+    Refusal::new("plan::window::no_aggregate", message).help(help).into_engine()
+}
+
+/// Whether a node joins what stages hand over on both sides.
+fn is_join_of_stages(plan: &LogicalPlan) -> bool {
+    matches!(plan, LogicalPlan::Join(join) if closes(&join.left) && closes(&join.right))
 }
 
 /// Whether some inputs of a union are events and others no stream at all.

@@ -1,8 +1,10 @@
 //! Queries of single events and of stages that feed each other, each with what a batch says for it.
 
+mod sequence;
+
 use crate::flow::Flow;
 use crate::oracle::{self, Answer, Question};
-use crate::pipeline::{QueryText, planned};
+use crate::pipeline::{QueryText, checked, text};
 use crate::rows::Tolerance;
 use crate::script::Script;
 use crate::windows::Windows;
@@ -16,6 +18,8 @@ pub struct Stages {
     oracle: &'static str,
     windows: Windows,
     grace: i64,
+    /// Lines of its section in the pipeline file.
+    settings: &'static str,
     /// Whether the oracle knows which rows were late.
     pub judges_late: bool,
 }
@@ -31,15 +35,14 @@ const fn windowed(
     sql: &'static str,
     oracle: &'static str,
 ) -> Stages {
-    Stages { name, sql, oracle, windows, grace: 3, judges_late: true }
+    Stages { name, sql, oracle, windows, grace: 3, settings: "", judges_late: true }
 }
 
 const fn on_time(name: &'static str, sql: &'static str, oracle: &'static str) -> Stages {
-    Stages { name, sql, oracle, windows: TEN, grace: 0, judges_late: false }
+    Stages { name, sql, oracle, windows: TEN, grace: 0, settings: "", judges_late: false }
 }
 
-/// All queries.
-pub const ALL: [Stages; 19] = [
+const SINGLE: [Stages; 19] = [
     on_time(
         "filter",
         "SELECT id, ts, i * 2 AS twice FROM events WHERE b",
@@ -222,6 +225,11 @@ pub const ALL: [Stages; 19] = [
     ),
 ];
 
+/// All queries.
+pub fn all() -> Vec<Stages> {
+    SINGLE.into_iter().chain(sequence::ALL).collect()
+}
+
 impl Stages {
     /// How its floats are compared with a batch's.
     pub const TOLERANCE: Tolerance = Tolerance::Exact;
@@ -235,6 +243,10 @@ impl Stages {
     /// The verbs with this query.
     pub fn flow(&self) -> Flow {
         let (name, sql) = (self.name.to_string(), self.sql.to_string());
-        Flow::new(planned(&[QueryText { name, sql, grace: self.grace }]))
+        let text = text(&[QueryText { name, sql, grace: self.grace }]);
+        let pipeline = checked(&text.replace("\ngrace", &format!("\n{}grace", self.settings)));
+        let plan = tidemill_plan::plan(&pipeline);
+        let plan = plan.unwrap_or_else(|errors| panic!("{:?}", miette::Report::new(errors)));
+        Flow::new((pipeline, plan))
     }
 }

@@ -63,7 +63,8 @@ fn taken_leaf(windows: &Assigned, number: usize, shape: WindowShape) -> LogicalP
     let output = (0..columns).map(OutputColumn::Value).chain(edges).collect();
     let times = vec![None; columns + 2];
     let shape = Some(shape);
-    let node = ClosedWindows { stage: number, schema, output, shape, times, ordered_by: None };
+    let (ordered_by, padded) = (None, Vec::new());
+    let node = ClosedWindows { stage: number, schema, output, shape, times, ordered_by, padded };
     LogicalPlan::Extension(Extension { node: Arc::new(node) })
 }
 
@@ -87,7 +88,7 @@ fn check_early(aggregate: &Aggregate, shape: WindowShape) -> Result<()> {
             "plan::window::early",
             "a window's start or end is used before the windows are aggregated",
         )
-        .help("a row of HOP or CUMULATE has no single window; use window_start and window_end in GROUP BY, HAVING or above, or TUMBLE")
+        .help("a row of HOP, CUMULATE, SESSION or a count window has no single window yet; use window_start and window_end in GROUP BY, HAVING or above, or TUMBLE")
         .into_engine());
     }
     Ok(())
@@ -110,7 +111,8 @@ pub(super) fn closed_leaf(
     let times = output.iter().map(time).collect();
     let ordered_by = output.iter().position(|column| *column == OutputColumn::WindowEnd);
     let shape = Some(stage.shape);
-    let node = ClosedWindows { stage: number, schema, output, shape, times, ordered_by };
+    let padded = Vec::new();
+    let node = ClosedWindows { stage: number, schema, output, shape, times, ordered_by, padded };
     LogicalPlan::Extension(Extension { node: Arc::new(node) })
 }
 

@@ -22,7 +22,7 @@ use super::bounds::{Bounds, Sides};
 use super::join::{Condition, Joined, physical_keys};
 use crate::error::Refusal;
 use crate::functions::{AS_OF, AS_OF_TIME};
-use crate::graph::{Derived, Glue, OperatorPlan};
+use crate::graph::{Derived, Glue, OperatorPlan, Times};
 use crate::lineage::any_part;
 
 /// State column of versions: the last time at which the version's key came, milliseconds; null: the
@@ -128,8 +128,7 @@ impl AsOfStage {
         Ok(Joined {
             schema: Arc::clone(&join.schema),
             stage: Derived { inputs, operator: OperatorPlan::AsOf(Box::new(stage)) },
-            times,
-            ordered_by: Some(matching.left),
+            times: Times { times, ordered_by: Some(matching.left), padded: Vec::new() },
         })
     }
 

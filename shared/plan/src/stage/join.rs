@@ -26,7 +26,8 @@ use datafusion::physical_plan::PhysicalExpr;
 
 use super::bounds::{Bounds, Sides};
 use crate::error::Refusal;
-use crate::graph::{Derived, Glue, OperatorPlan, times};
+use crate::graph::{Derived, Glue, OperatorPlan, TimeColumn, Times, times};
+use crate::leaf::Padded;
 
 /// State column of a join's rows: [`JOINED`] and [`MATCHED`], ored.
 pub const JOIN_STATE: &str = "__join";
@@ -76,10 +77,7 @@ pub struct Residual {
 pub(crate) struct Joined {
     pub(crate) stage: Derived,
     pub(crate) schema: DFSchemaRef,
-    /// See [`crate::leaf::ClosedWindows::times`].
-    pub(crate) times: Vec<Option<i64>>,
-    /// See [`crate::leaf::ClosedWindows::ordered_by`].
-    pub(crate) ordered_by: Option<usize>,
+    pub(crate) times: Times,
 }
 
 /// A join's condition, taken apart.
@@ -128,15 +126,29 @@ impl Condition {
         }
     }
 
-    /// Takes the bounds of the first pair of times that has both; what others say is as any
-    /// condition.
+    /// Takes the bounds of a pair of times that has both, one whose rows come in order rather than
+    /// another; what others say is as any condition.
     fn take_bounds(&mut self, join: &Join) -> Result<Bounds> {
-        let both = |(it, _): &(Bounds, _)| it.lower_ms.is_some() && it.upper_ms.is_some();
-        let Some(index) = self.bounds.iter().position(both) else {
+        let (left, right) = (times(&join.left), times(&join.right));
+        let waits = |times: &[Option<TimeColumn>], column: usize| {
+            times.get(column).copied().flatten().is_none_or(|time| !time.is_ordered)
+        };
+        let both =
+            |(_, (it, _)): &(usize, &(Bounds, _))| it.lower_ms.is_some() && it.upper_ms.is_some();
+        let waiting = |(_, (it, _)): &(usize, &(Bounds, _))| {
+            u8::from(waits(&left, it.left)) + u8::from(waits(&right, it.right))
+        };
+        let found = self.bounds.iter().enumerate().filter(both).min_by_key(waiting);
+        let Some((index, _)) = found else {
             return Err(self.unbounded(join).into_engine());
         };
         let (bounds, _) = self.bounds.remove(index);
-        self.rest.extend(self.bounds.drain(..).flat_map(|(_, parts)| parts));
+        for part in self.bounds.drain(..).flat_map(|(_, parts)| parts) {
+            match key_of(&part, join.left.schema(), join.right.schema())? {
+                Some(key) => self.keys.push(key),
+                None => self.rest.push(part),
+            }
+        }
         Ok(bounds)
     }
 
@@ -223,12 +235,12 @@ impl JoinStage {
             output: Arc::clone(join.schema.inner()),
             display: format!("{} {:?} {:?}", join.join_type, join.on, join.filter),
         };
-        let (times, ordered_by) = stage.output_times(&inputs);
+        let of_sides = [times(&join.left), times(&join.right)];
+        let times = stage.output_times(&inputs, &of_sides);
         Ok(Joined {
             schema: Arc::clone(&join.schema),
             stage: Derived { inputs, operator: OperatorPlan::Join(Box::new(stage)) },
             times,
-            ordered_by,
         })
     }
 
@@ -246,28 +258,38 @@ impl JoinStage {
     ///
     /// A row is handed over at the greatest time by which it is known: of a pair the later row's
     /// time, of a row without match the last time at which one could come. So a left time lags by
-    /// `upper_ms` when that is positive, a right one by `-lower_ms`.
-    fn output_times(&self, inputs: &[Glue]) -> (Vec<Option<i64>>, Option<usize>) {
+    /// `upper_ms` when that is positive, a right one by `-lower_ms`. The row's other times lag by as
+    /// much more than before, unless the row had to wait for its place.
+    fn output_times(&self, inputs: &[Glue], of_sides: &[Vec<Option<TimeColumn>>; 2]) -> Times {
         let delay_ms = inputs.iter().map(|glue| glue.delay_ms).max().unwrap_or(0);
         let lags = [self.upper_ms.max(0), self.lower_ms.saturating_neg().max(0)];
         let [from_left, from_right] = sides_of(self.join_type);
-        let mut times = vec![None; self.output.fields().len()];
-        let mut ordered_by = None;
+        let times = vec![None; self.output.fields().len()];
+        let mut told = Times { times, ordered_by: None, padded: Vec::new() };
         let mut first = 0;
         for (side, (given, nullable)) in [from_left, from_right].into_iter().enumerate() {
             if !given {
                 continue;
             }
-            if !nullable {
-                let column = first + self.times[side];
-                times[column] = Some(delay_ms.saturating_add(lags[side]));
-                if lags[side] == 0 && ordered_by.is_none() {
-                    ordered_by = Some(column);
+            let glue = &inputs[side];
+            let later = delay_ms.saturating_sub(glue.delay_ms).saturating_add(lags[side]);
+            for (index, time) in of_sides[side].iter().enumerate() {
+                let handed = time.filter(|_| glue.is_ordered || index == self.times[side]);
+                let Some(delay_ms) = handed.map(|it| it.delay_ms.saturating_add(later)) else {
+                    continue;
+                };
+                let column = first + index;
+                match nullable {
+                    true => told.padded.push(Padded { column, side, delay_ms }),
+                    false => told.times[column] = Some(delay_ms),
                 }
+            }
+            if lags[side] == 0 && !nullable && told.ordered_by.is_none() {
+                told.ordered_by = Some(first + self.times[side]);
             }
             first += self.inputs[side].fields().len();
         }
-        (times, ordered_by)
+        told
     }
 }
 

@@ -92,7 +92,11 @@ impl RowStage {
                 _ if role == Role::Time => Some(grace_ms.saturating_add(lag)),
                 _ => None,
             });
-            if ordered_by.is_none() && role == Role::Time && shape.is_none() {
+            let rises = match shape {
+                None => role == Role::Time,
+                Some(_) => column == OutputColumn::WindowEnd,
+            };
+            if ordered_by.is_none() && rises {
                 ordered_by = Some(output.len());
             }
             output.push(column);
@@ -123,6 +127,7 @@ impl RowStage {
             shape,
             times,
             ordered_by,
+            padded: Vec::new(),
         });
         let stage = RowStage {
             streams,

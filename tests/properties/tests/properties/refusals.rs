@@ -172,8 +172,38 @@ const AGGREGATES: &[Refused] = &[
         "",
     ),
     (
-        "WITH o AS (SELECT ts, k FROM events) SELECT k, window_end, COUNT(*) AS n FROM SESSION(o, ts, INTERVAL '1' HOUR) GROUP BY k, window_start, window_end",
-        "plan::session::rows",
+        "WITH o AS (SELECT ts, k FROM events) SELECT k, window_end, COUNT(*) AS n FROM SESSION(o, ts, INTERVAL '1' HOUR) GROUP BY k, window_end",
+        "plan::aggregate::no_window",
+        "",
+    ),
+    (
+        "WITH o AS (SELECT ts, k, i FROM events) SELECT k, window_start, window_end, COUNT(*) AS n FROM SESSION(o, ts, i) GROUP BY k, window_start, window_end",
+        "plan::window::gap",
+        "i",
+    ),
+    (
+        "WITH o AS (SELECT ts, k, i FROM events) SELECT k, window_start, window_end, COUNT(*) AS n FROM SESSION(TABLE o PARTITION BY i, DESCRIPTOR(ts), INTERVAL '1' HOUR) GROUP BY k, window_start, window_end",
+        "plan::window::partition",
+        "",
+    ),
+    (
+        "WITH o AS (SELECT ts, k FROM events) SELECT k, window_end, COUNT(*) AS n FROM TUMBLE_ROWS(o, ts, 3) GROUP BY k, window_start, window_end",
+        "plan::count::unbounded",
+        "",
+    ),
+    (
+        "WITH o AS (SELECT ts, k FROM events) SELECT window_end, COUNT(*) AS n FROM TUMBLE_ROWS(o, k, 3) GROUP BY window_end",
+        "plan::window::not_event_time",
+        "",
+    ),
+    (
+        "WITH o AS (SELECT ts, k FROM events) SELECT k FROM TUMBLE_ROWS(o, ts, 3)",
+        "plan::window::no_aggregate",
+        "",
+    ),
+    (
+        "WITH o AS (SELECT ts, k FROM events) SELECT window_end, COUNT(*) AS n FROM TUMBLE_ROWS(o, ts, 3) WHERE window_end > ts GROUP BY window_end",
+        "plan::window::early",
         "",
     ),
     ("SELECT name FROM names", "plan::no_stream", ""),
@@ -208,6 +238,11 @@ const EVENTS: &[Refused] = &[
     ),
     ("SELECT k, ts FROM events LIMIT 10", "plan::sort", ""),
     ("SELECT k, ts FROM events ORDER BY i LIMIT 10", "plan::sort", ""),
+    (
+        "WITH o AS (SELECT ts, k FROM events WHERE b), c AS (SELECT k, window_end, COUNT(*) AS n FROM TUMBLE(others, ts, INTERVAL '1' DAY) GROUP BY k, window_end) SELECT a.k, a.window_end, COUNT(*) AS n FROM TUMBLE(o, ts, INTERVAL '1' DAY) a JOIN c ON c.k = a.k AND c.window_end = a.window_end GROUP BY a.k, a.window_end",
+        "plan::window::no_aggregate",
+        "",
+    ),
     ("SELECT e.k, e.i FROM events e JOIN others o ON e.k = o.k", "plan::join::unbounded", ""),
     (
         "SELECT e.k FROM events e JOIN others o ON e.k = o.k AND o.ts >= e.ts",

@@ -4,7 +4,7 @@
 use properties::random::{Ticking, always_the_same, shards, way};
 use properties::rows::Rows;
 use properties::script::{Script, Step};
-use properties::stages::{ALL, Stages};
+use properties::stages::{Stages, all};
 use properties::trial::random_cases;
 use proptest::prelude::*;
 
@@ -19,7 +19,7 @@ fn check(query: &Stages, script: &Script) -> Result<(), String> {
 fn a_query_answers_what_a_batch_answers() {
     let script = way(&always_the_same(40), 17, Ticking::OnTime);
     let mut wrong = Vec::new();
-    for query in &ALL {
+    for query in &all() {
         let run = || check(query, &script);
         let checked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(run));
         let checked = checked.unwrap_or_else(|_| Err("panicked".to_string()));
@@ -33,7 +33,7 @@ fn a_query_answers_what_a_batch_answers() {
 /// The rows that a stage hands on in order: those at or above every watermark before them.
 #[test]
 fn a_single_event_is_late_below_the_last_checkpoints_watermark() {
-    let filter = ALL.iter().find(|query| query.name == "filter").unwrap();
+    let filter = all().into_iter().find(|query| query.name == "filter").unwrap();
     for seed in 0..20 {
         let script = way(&always_the_same(40), seed, Ticking::Anywhere);
         let watermarks = script.watermarks();
@@ -72,11 +72,11 @@ proptest! {
     #[test]
     fn any_way_of_any_rows_gives_what_a_batch_gives(
         shards in shards(25),
-        pick in 0..ALL.len(),
+        pick in 0..all().len(),
         seed: u64,
         is_late: bool,
     ) {
-        let query = ALL[pick];
+        let query = all()[pick];
         let ticking = match is_late && query.judges_late {
             true => Ticking::Anywhere,
             false => Ticking::OnTime,
@@ -88,8 +88,8 @@ proptest! {
     }
 
     #[test]
-    fn snapshots_change_no_bit(shards in shards(25), pick in 0..ALL.len(), seed: u64) {
-        let query = ALL[pick];
+    fn snapshots_change_no_bit(shards in shards(25), pick in 0..all().len(), seed: u64) {
+        let query = all()[pick];
         let script = way(&shards, seed, Ticking::OnTime);
         let (cold, warm) = (query.flow().run(&script), query.flow().run(&warm(&script)));
         prop_assert_eq!(cold.of(query.name), warm.of(query.name), "{}", query.name);
