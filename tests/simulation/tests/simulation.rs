@@ -11,6 +11,9 @@ use std::sync::{Mutex, PoisonError};
 
 use simulation::{Mutant, Run, Stats, Violation, run};
 
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// Histories that a usual test run plays.
 const SEEDS: u64 = 500;
 
