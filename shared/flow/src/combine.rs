@@ -207,7 +207,10 @@ fn partial_rows(
             WindowShape::Session { gap_ms } => {
                 let reaches: Vec<i64> =
                     placed.together.iter().map(|row| reaches[*row as usize]).collect();
-                fragments(stage, decoded, &rows, &reaches, gap_ms)?
+                let times = row_numbers(&rows)?.values().iter();
+                let times: Vec<i64> =
+                    times.map(|row| decoded.event_times[*row as usize].0).collect();
+                fragments(stage, &times, &rows, &reaches, gap_ms)?
             }
             _ => slice_rows(stage, placed.starts.clone(), &rows)?,
         });
@@ -341,26 +344,22 @@ pub(crate) fn slice_rows(
     Ok(take_record_batch(&partial, &UInt32Array::from(order))?)
 }
 
-/// Partial rows per (keys, stretch of events at most a gap apart). `reaches` are those of `rows`.
-fn fragments(
+/// Partial rows per (keys, stretch of events at most a gap apart). `times` and `reaches` are those of
+/// `rows`.
+pub(crate) fn fragments(
     stage: &Stage,
-    decoded: &Decoded,
+    times: &[i64],
     rows: &RecordBatch,
     reaches: &[i64],
     gap_ms: i64,
 ) -> Result<RecordBatch> {
-    let times: Vec<i64> = row_numbers(rows)?
-        .values()
-        .iter()
-        .map(|row| decoded.event_times[*row as usize].0)
-        .collect();
     let mut parts = Vec::new();
     for set in &stage.grouping {
         let fields: Vec<_> = stage.partial.fields()[..stage.slice_index()].to_vec();
         let mut groups = Groups::new(Schema::new(fields))?;
         let mut numbers = Vec::new();
         groups.intern(&keys_in(stage, set, rows), rows.num_rows(), &mut numbers)?;
-        let cut = slices::fragments(&numbers, &times, reaches, groups.len(), gap_ms);
+        let cut = slices::fragments(&numbers, times, reaches, groups.len(), gap_ms);
         let mut states = States::new(stage)?;
         states.update(stage, rows, &cut.of_row, cut.group.len())?;
         let (records, states) = states.take_states()?;

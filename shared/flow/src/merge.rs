@@ -351,7 +351,7 @@ impl OpenState for State {
             query.stages = empty(&query.plan);
             query.standing.clear();
             if let Some(graph) = &mut query.graph {
-                graph.clear();
+                graph.clear(&query.plan);
             }
         }
         self.closed = None;

@@ -1,4 +1,4 @@
-//! Windows over what other stages hand over: `TUMBLE(cte, time, …)`.
+//! Windows over what other stages hand over: `TUMBLE(cte, time, …)`, `TUMBLE_ROWS(cte, time, …)`.
 //!
 //! The window function becomes a node that adds `window_start` and `window_end` to its input's
 //! columns. It never runs: the aggregate above it is cut off as a stage of its own, and the stage's
@@ -17,12 +17,28 @@ use tidemill_model::WindowShape;
 
 use crate::leaf::{WINDOW_END, WINDOW_START};
 use crate::lineage::plain;
+use crate::stage::count::CountShape;
+
+/// Which windows.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(crate) struct Windows {
+    pub(crate) shape: AnyShape,
+    /// What the window function is partitioned by.
+    pub(crate) partition_by: Vec<String>,
+}
+
+/// Windows of a length, or of a number of rows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) enum AnyShape {
+    Time(WindowShape),
+    Count(CountShape),
+}
 
 /// The rows of `input`, each with its windows.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Assigned {
     pub(crate) input: LogicalPlan,
-    pub(crate) shape: WindowShape,
+    pub(crate) windows: Windows,
     /// The column of `input` that is the time.
     pub(crate) time: Expr,
     schema: DFSchemaRef,
@@ -32,7 +48,7 @@ impl Assigned {
     /// The node; its window columns are called as if they were `name`'s.
     fn plan(
         input: LogicalPlan,
-        shape: WindowShape,
+        windows: Windows,
         time: Expr,
         name: Option<TableReference>,
     ) -> Result<LogicalPlan> {
@@ -44,8 +60,19 @@ impl Assigned {
             .map(|(qualifier, field)| (qualifier.cloned(), Arc::clone(field)))
             .chain([edge(WINDOW_START), edge(WINDOW_END)]);
         let schema = DFSchema::new_with_metadata(fields.collect(), Default::default())?;
-        let node = Arc::new(Assigned { input, shape, time, schema: Arc::new(schema) });
+        let node = Arc::new(Assigned { input, windows, time, schema: Arc::new(schema) });
         Ok(LogicalPlan::Extension(Extension { node }))
+    }
+
+    /// The same columns without windows: each row begins and ends at its own time.
+    pub(crate) fn moments(&self) -> Result<LogicalPlan> {
+        let columns = self.input.schema().iter().map(Expr::from);
+        let edge = |(qualifier, field): (Option<&TableReference>, &Arc<Field>)| {
+            self.time.clone().alias_qualified(qualifier.cloned(), field.name())
+        };
+        let edges = self.schema.iter().skip(self.input.schema().fields().len()).map(edge);
+        let exprs = columns.chain(edges).collect();
+        Ok(LogicalPlan::Projection(Projection::try_new(exprs, Arc::new(self.input.clone()))?))
     }
 }
 
@@ -58,7 +85,7 @@ impl PartialOrd for Assigned {
 impl Hash for Assigned {
     fn hash<H: Hasher>(&self, state: &mut H) {
         self.input.hash(state);
-        self.shape.hash(state);
+        self.windows.hash(state);
         self.time.hash(state);
     }
 }
@@ -81,7 +108,7 @@ impl UserDefinedLogicalNodeCore for Assigned {
     }
 
     fn fmt_for_explain(&self, f: &mut fmt::Formatter) -> fmt::Result {
-        write!(f, "Windows: {:?} of {}", self.shape, self.time)
+        write!(f, "Windows: {:?} of {}", self.windows.shape, self.time)
     }
 
     fn with_exprs_and_inputs(
@@ -93,7 +120,7 @@ impl UserDefinedLogicalNodeCore for Assigned {
             return internal_err!("windows without a time or an input");
         };
         let name = self.schema.iter().last().and_then(|(qualifier, _)| qualifier.cloned());
-        match Assigned::plan(input, self.shape, plain(&time).clone(), name)? {
+        match Assigned::plan(input, self.windows.clone(), plain(&time).clone(), name)? {
             LogicalPlan::Extension(made) => match made.node.as_any().downcast_ref::<Assigned>() {
                 Some(made) => Ok(made.clone()),
                 None => internal_err!("windows are no windows"),
@@ -107,13 +134,13 @@ impl UserDefinedLogicalNodeCore for Assigned {
 /// can be the time, and are hidden otherwise.
 pub(crate) fn windows_over(
     input: LogicalPlan,
-    shape: WindowShape,
+    windows: Windows,
     time: Expr,
     name: TableReference,
 ) -> Result<LogicalPlan> {
     let is_edge = |field: &Field| [WINDOW_START, WINDOW_END].contains(&field.name().as_str());
     if !input.schema().fields().iter().any(|field| is_edge(field)) {
-        return Assigned::plan(input, shape, time, Some(name));
+        return Assigned::plan(input, windows, time, Some(name));
     }
     let hidden = |column: &str| format!("__inner_{column}");
     let time = match time {
@@ -132,7 +159,7 @@ pub(crate) fn windows_over(
     });
     let exprs = exprs.collect();
     let input = LogicalPlan::Projection(Projection::try_new(exprs, Arc::new(input))?);
-    Assigned::plan(input, shape, time, Some(name))
+    Assigned::plan(input, windows, time, Some(name))
 }
 
 /// The windows that a node assigns, if it does.

@@ -26,22 +26,22 @@ use datafusion::logical_expr::{
 use tidemill_model::{Keep, WindowShape};
 use tidemill_pipeline::Incomplete;
 
-use crate::assigned::{Assigned, assigned};
+use crate::assigned::{AnyShape, Assigned, assigned};
 use crate::error::Refusal;
 use crate::graph::{self, AggregateRows, Derived, Glue, Graph, Node, NodeKind, OperatorPlan};
 use crate::leaf::{ClosedWindows, ROW};
 use crate::lineage::{any_node, any_part, plain};
 use crate::rows::{self, Scanned};
 use crate::stage::as_of::{AsOfStage, is_as_of};
-use crate::stage::count::{CountShape, CountStage};
+use crate::stage::count::{CountShape, CountStage, UNUSED};
 use crate::stage::join::{JoinStage, Joined};
 use crate::stage::over::{self, LastStage, OverStage};
 use crate::stage::rows::RowStage;
 use crate::stage::{OutputColumn, Stage};
 
 use aggregate::{
-    check_aggregate_expressions, check_early, check_window_grouped, closed_leaf, cut_stage,
-    taken_leaf, windows_over_rows,
+    check_aggregate_expressions, check_partition, check_window_grouped, closed_leaf, cut_stage,
+    partitions, taken, windows_over_rows,
 };
 use upper::{
     OVER_MIXES, OVER_MIXES_HELP, check_rows, check_upper, equal_edges, joins_windows,
@@ -344,11 +344,43 @@ impl Cut {
         let options = (self.options.keep, self.options.incomplete);
         let (stage, plan) = CountStage::new(aggregate, shape, options)?;
         let leaf = self.single_events(&plan)?;
-        let glue = Glue::new(&leaf, stage.input.fields().len() - 1)?;
+        self.counted(stage, &leaf, Arc::clone(&aggregate.schema))
+    }
+
+    /// Cuts off an aggregate over count windows of what another stage hands over.
+    fn count_rows(
+        &mut self,
+        aggregate: Aggregate,
+        windows: &Assigned,
+        shape: CountShape,
+    ) -> Result<LogicalPlan> {
+        let schema = Arc::clone(&aggregate.schema);
+        let number = self.nodes.len();
+        let aggregate = taken(aggregate, number, UNUSED)?;
+        check_partition(&aggregate, &windows.windows.partition_by)?;
+        let options = (self.options.keep, self.options.incomplete);
+        let (stage, plan) = CountStage::new(&aggregate, shape, options)?;
+        let plan = plan.transform_up(|node| {
+            Ok(match is_closed(&node) {
+                Some(leaf) if leaf.stage == number => Transformed::yes(windows.moments()?),
+                _ => Transformed::yes(node.recompute_schema()?),
+            })
+        })?;
+        self.counted(stage, &plan.data, schema)
+    }
+
+    /// Adds a stage of count windows over the rows of `plan`, the last column of which is the time.
+    fn counted(
+        &mut self,
+        stage: CountStage,
+        plan: &LogicalPlan,
+        schema: DFSchemaRef,
+    ) -> Result<LogicalPlan> {
+        let glue = Glue::new(plan, stage.input.fields().len() - 1)?;
         let (times, ordered_by) = stage.times(glue.delay_ms);
         let operator = OperatorPlan::Count(Box::new(stage));
         let derived = Derived { inputs: vec![glue], operator };
-        Ok(self.derived(derived, Arc::clone(&aggregate.schema), times, ordered_by))
+        Ok(self.derived(derived, schema, times, ordered_by))
     }
 
     /// Cuts off an aggregate over windows of what another stage hands over.
@@ -366,29 +398,19 @@ impl Cut {
             .help("name an event time that the inner query hands on unchanged, or its window_start or window_end")
             .into_engine());
         };
-        if matches!(windows.shape, WindowShape::Session { .. }) {
-            return Err(Refusal::new(
-                "plan::session::rows",
-                "sessions over another query's results cannot run yet",
-            )
-            .help("make the sessions over the stream itself")
-            .into_engine());
-        }
+        let shape = match windows.windows.shape {
+            AnyShape::Time(shape) => shape,
+            AnyShape::Count(shape) => return self.count_rows(aggregate, windows, shape),
+        };
         let input = Glue::new(&windows.input, time)?;
         let (delay_ms, number) = (input.delay_ms, self.nodes.len());
-        let read = aggregate.input.as_ref().clone().transform(|node| {
-            Ok(match assigned(&node) {
-                Some(windows) => Transformed::yes(taken_leaf(windows, number)),
-                None => Transformed::no(node),
-            })
-        })?;
         let schema = Arc::clone(&aggregate.schema);
-        let aggregate =
-            Aggregate::try_new(Arc::new(read.data), aggregate.group_expr, aggregate.aggr_expr)?;
-        check_early(&aggregate, windows.shape)?;
-        check_aggregate_expressions(&aggregate)?;
+        let aggregate = taken(aggregate, number, shape)?;
+        if matches!(shape, WindowShape::Session { .. }) {
+            check_partition(&aggregate, &windows.windows.partition_by)?;
+        }
         let below = rows::with_row(&aggregate.input)?;
-        let stage = Stage::new(&aggregate, below, Vec::new(), windows.shape)?;
+        let stage = Stage::new(&aggregate, below, Vec::new(), shape)?;
         check_window_grouped(&stage)?;
         let leaf = closed_leaf(&stage, number, schema, delay_ms);
         let output = Arc::clone(&stage.closed);
@@ -408,6 +430,7 @@ impl Cut {
                 .help("use the same window function with the same sizes on each of them")
                 .into_engine());
             }
+            check_partition(&aggregate, &partitions(&scans))?;
             return self.count(&aggregate, count);
         }
         let known = self.aggregates.iter().find(|(it, of, _)| *it == aggregate && *of == scans);

@@ -24,7 +24,7 @@ use datafusion::sql::sqlparser::ast::{
 use tidemill_model::{ColumnType, WindowError, WindowShape};
 use tidemill_pipeline::{Column, Stream};
 
-use crate::assigned::windows_over;
+use crate::assigned::{AnyShape, Windows, windows_over};
 use crate::error::{Refusal, span_range};
 use crate::leaf::StreamScan;
 use crate::rows::reads_stream;
@@ -190,14 +190,12 @@ impl WindowFunctions {
                 None => size,
             };
             let shape = CountShape::new(step, size)?;
-            let Data::Stream(stream) = table else {
-                return Err(Refusal::new(
-                    "plan::count::rows_of_results",
-                    "count windows over another query's results cannot run",
-                )
-                .help("count the rows of the stream itself, or write OVER (… ROWS BETWEEN 9 PRECEDING AND CURRENT ROW)")
-                .at(self.place(&bound["DATA"]))
-                .into_engine());
+            let stream = match table {
+                Data::Stream(stream) => stream,
+                Data::Rows(name, plan) => {
+                    let windows = Windows { shape: AnyShape::Count(shape), partition_by };
+                    return self.over(name, *plan, windows, &bound["TIMECOL"], context);
+                }
             };
             self.check_time(stream, &bound["TIMECOL"], context)?;
             let table = TableReference::bare(stream.name.clone());
@@ -240,11 +238,23 @@ impl WindowFunctions {
                 LogicalPlanBuilder::scan(table, source, None)?.build()
             }
             Data::Rows(name, plan) => {
-                let time = time_column(&bound["TIMECOL"]);
-                let time = context.sql_to_expr(time, plan.schema())?;
-                windows_over(*plan, shape, time, name)
+                let windows = Windows { shape: AnyShape::Time(shape), partition_by };
+                self.over(name, *plan, windows, &bound["TIMECOL"], context)
             }
         }
+    }
+
+    /// Windows over a relation of the query.
+    fn over(
+        &self,
+        name: TableReference,
+        plan: LogicalPlan,
+        windows: Windows,
+        time: &SqlExpr,
+        context: &mut dyn RelationPlannerContext,
+    ) -> Result<LogicalPlan> {
+        let time = context.sql_to_expr(time_column(time), plan.schema())?;
+        windows_over(plan, windows, time, name)
     }
 
     /// The stream's column that holds each event's own gap.

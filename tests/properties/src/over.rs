@@ -4,6 +4,8 @@
 //! the last tie (event time, log, position), `{back}` the same backwards; `{run}` what a batch
 //! partitions by besides, so that a key starts anew after a silence longer than `keep`.
 
+mod results;
+
 use crate::flow::Flow;
 use crate::oracle::{self, Answer, Question};
 use crate::pipeline::{checked, text};
@@ -37,7 +39,11 @@ const fn floats(name: &'static str, sql: &'static str) -> Over {
 }
 
 /// All queries.
-pub const ALL: [Over; 23] = [
+pub const ALL: [Over; 27] = [
+    results::COUNTED_ROWS,
+    results::COUNTED_WINDOWS,
+    results::SESSIONS_OF_ROWS,
+    results::SESSIONS_OF_WINDOWS,
     exact(
         "range",
         "SELECT id, COUNT(*) OVER w AS n, COUNT(i) OVER w AS c, SUM(i) OVER w AS s,
@@ -258,7 +264,7 @@ impl Over {
 
     /// The same over the oracle's tables.
     pub fn oracle_sql(&self) -> String {
-        let counted = match self.sql.contains("i IS NOT NULL") {
+        let counted = match self.sql.contains("WHERE i IS NOT NULL") {
             true => "(SELECT * FROM events WHERE i IS NOT NULL)",
             false => "events",
         };

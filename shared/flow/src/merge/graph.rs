@@ -17,13 +17,12 @@
 //! Not here: single stages (`rows`, `windows`, `sessions`, the operators), what goes from one to the
 //! next (`handed`, `input`).
 
-mod handed;
+pub(super) mod handed;
 mod input;
 mod node;
 mod rows;
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
 
 use arrow::array::RecordBatch;
 use datafusion::common::{Result, internal_err};
@@ -36,8 +35,7 @@ use self::rows::{on_time, row_columns, window_rows};
 use super::failed::Failures;
 use super::late::{Ledger, Source};
 use super::ordered::Ordered;
-use super::results::{Upper, sorted};
-use super::window_columns::edges;
+use super::results::Upper;
 use crate::ports::OpenWindows;
 
 /// The open stages of one query.
@@ -59,8 +57,10 @@ impl OpenGraph {
     }
 
     /// Makes the state empty.
-    pub(super) fn clear(&mut self) {
-        self.nodes.iter_mut().for_each(OpenNode::clear);
+    pub(super) fn clear(&mut self, plan: &QueryPlan) {
+        for (node, open) in nodes(plan).iter().zip(&mut self.nodes) {
+            open.clear(node);
+        }
     }
 
     /// Takes rows that ingest shipped for stage `number`.
@@ -122,21 +122,10 @@ impl OpenGraph {
         for (node, open) in nodes(plan).iter().zip(&mut self.nodes) {
             let next = match (&node.kind, open) {
                 (NodeKind::Aggregate(stage), OpenNode::Slices(slices)) => {
-                    let closing = slices.windows_closing(plan, stage, before, watermark);
-                    let mut windows = Vec::new();
-                    for window in closing {
-                        let rows = slices.close(stage, window, failures)?;
-                        windows.push((window, sorted(&rows, &[])?));
-                    }
-                    slices.forget(plan, stage, watermark);
-                    Handed::Windows(windows)
+                    Handed::closed(plan, stage, slices, before, watermark, failures)?
                 }
                 (NodeKind::Aggregate(stage), OpenNode::Sessions(sessions)) => {
-                    let closed = sessions.close(plan, stage, watermark, failures)?;
-                    Handed::Rows(match closed {
-                        Some((_, rows)) => sorted(&rows, &edges(&stage.output))?,
-                        None => RecordBatch::new_empty(Arc::clone(&stage.closed)),
-                    })
+                    Handed::ended(plan, stage, sessions, watermark, failures)?
                 }
                 (NodeKind::Rows(stage), OpenNode::Rows(kept)) => match stage.shape {
                     None => {
@@ -152,12 +141,7 @@ impl OpenGraph {
                     let reached = watermark.minus_unless_max(glue.delay_ms);
                     let rows = input.take(plan, glue, &handed[glue.from], reached, failures)?;
                     let before = before.map(|before| before.minus_unless_max(glue.delay_ms));
-                    let closed = windows.advance(plan, stage, rows, before, reached, failures)?;
-                    let ordered = closed
-                        .into_iter()
-                        .map(|(window, rows)| Ok((window, sorted(&rows, &[])?)))
-                        .collect::<Result<_>>()?;
-                    Handed::Windows(ordered)
+                    windows.advance(plan, stage, rows, before, reached, failures)?
                 }
                 (NodeKind::Derived(derived), OpenNode::Derived { inputs, operator }) => {
                     let mut rows = Vec::new();
@@ -240,7 +224,7 @@ impl OpenGraph {
             (NodeKind::AggregateRows(aggregate), OpenNode::RowsWindows { input, windows }) => {
                 let AggregateRows { input: glue, stage } = aggregate.as_ref();
                 let waits = input.waiting.as_ref().and_then(Ordered::newest);
-                let ends = windows.last_close(stage);
+                let ends = windows.last_close(plan, stage);
                 waits.map(|newest| newest.plus(1)).max(ends).map(|at| at.plus(glue.delay_ms))
             }
             (NodeKind::Derived(derived), OpenNode::Derived { inputs, operator }) => {
@@ -336,7 +320,7 @@ impl OpenGraph {
                     if let Some(waiting) = &mut input.waiting {
                         waiting.restore(next()?);
                     }
-                    windows.restore(stage, of_node.collect::<Result<_>>()?)?;
+                    windows.restore(plan, stage, of_node.collect::<Result<_>>()?)?;
                 }
                 (NodeKind::Derived(_), OpenNode::Derived { inputs, operator }) => {
                     for input in inputs {

@@ -1,13 +1,13 @@
 //! Open windows over what another stage hands over.
 //!
 //! The rows come in the order of their time, and never late: each is aggregated at once into its
-//! slice, as combine does with records.
+//! slice or a fragment of its session, as combine does with records.
 //!
 //! # Invariants
 //! 1. Order-sensitive aggregates see rows in the order (time, number): numbers rise from tick to
 //!    tick, and are part of the state.
 //!
-//! Not here: slices and when they close (`windows`).
+//! Not here: slices, sessions and when they close (`windows`, `sessions`).
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -19,34 +19,50 @@ use arrow::array::{
 use arrow::compute::{concat_batches, take_record_batch};
 use arrow::datatypes::{DataType, Field, Schema, UInt64Type};
 use datafusion::common::{Result, internal_err};
-use tidemill_model::{EventMs, Window};
+use tidemill_model::{EventMs, WindowShape};
 use tidemill_plan::{AggregateRows, ORDER, QueryPlan, ROW, Runner, Slot, Stage, WINDOW_END};
 
 use super::failed::{Failures, Told};
+use super::graph::handed::Handed;
 use super::operator::Rows;
+use super::sessions::OpenSessions;
 use super::windows::OpenSlices;
-use crate::combine::{row_numbers, slice_rows};
+use crate::combine::{fragments, row_numbers, slice_rows};
 
 /// The open windows of one aggregate over rows.
 pub(super) struct RowsWindows {
     runner: Runner,
-    slices: OpenSlices,
+    open: Open,
     /// Rows taken so far.
     sequence: u64,
+}
+
+enum Open {
+    Slices(OpenSlices),
+    Sessions(OpenSessions),
+}
+
+impl Open {
+    fn new(shape: WindowShape) -> Open {
+        match shape {
+            WindowShape::Session { gap_ms } => Open::Sessions(OpenSessions::new(gap_ms)),
+            _ => Open::Slices(OpenSlices::default()),
+        }
+    }
 }
 
 impl RowsWindows {
     pub(super) fn new(plan: &QueryPlan, aggregate: &AggregateRows) -> Result<RowsWindows> {
         let runner = plan.lower_of(&aggregate.stage)?;
-        Ok(RowsWindows { runner, slices: OpenSlices::default(), sequence: 0 })
+        Ok(RowsWindows { runner, open: Open::new(aggregate.stage.shape), sequence: 0 })
     }
 
-    pub(super) fn clear(&mut self) {
-        self.slices = OpenSlices::default();
+    pub(super) fn clear(&mut self, stage: &Stage) {
+        self.open = Open::new(stage.shape);
         self.sequence = 0;
     }
 
-    /// Takes rows, and closes the windows that end at or below `watermark`, the input's own, and
+    /// Takes rows, and hands over the windows that end at or below `watermark`, the input's own, and
     /// above `before`.
     pub(super) fn advance(
         &mut self,
@@ -56,7 +72,7 @@ impl RowsWindows {
         before: Option<EventMs>,
         watermark: EventMs,
         failures: &mut Failures<'_>,
-    ) -> Result<Vec<(Window, RecordBatch)>> {
+    ) -> Result<Handed> {
         let count = rows.batch.num_rows();
         if count > 0 {
             let given = failures.each(
@@ -64,18 +80,25 @@ impl RowsWindows {
                 |chosen| self.partial(stage, &rows, chosen),
                 |row| Told::rows(None, [&rows.batch.slice(row as usize, 1)]),
             )?;
-            for partial in given.into_values() {
-                self.slices.merge_on_time(stage, &partial)?;
+            match &mut self.open {
+                Open::Slices(slices) => {
+                    for partial in given.into_values() {
+                        slices.merge_on_time(stage, &partial)?;
+                    }
+                }
+                Open::Sessions(sessions) => {
+                    sessions.merge_on_time(plan, stage, given.into_values().collect())?;
+                }
             }
             self.sequence += count as u64;
         }
         let (before, watermark) = (before.map(|at| shifted(plan, at)), shifted(plan, watermark));
-        let mut closed = Vec::new();
-        for window in self.slices.windows_closing(plan, stage, before, watermark) {
-            closed.push((window, self.slices.close(stage, window, failures)?));
+        match &mut self.open {
+            Open::Slices(slices) => {
+                Handed::closed(plan, stage, slices, before, watermark, failures)
+            }
+            Open::Sessions(sessions) => Handed::ended(plan, stage, sessions, watermark, failures),
         }
-        self.slices.forget(plan, stage, watermark);
-        Ok(closed)
     }
 
     /// Partial rows of the chosen ones of the input's rows.
@@ -89,11 +112,21 @@ impl RowsWindows {
             return Ok(RecordBatch::new_empty(Arc::clone(&stage.partial)));
         };
         let lower = concat_batches(&first.schema(), &lower)?;
-        let numbers = row_numbers(&lower)?;
-        let slice = |row: &u32| stage.shape.slice_of(EventMs(rows.times.value(*row as usize)));
+        let times: Vec<i64> = row_numbers(&lower)?
+            .values()
+            .iter()
+            .map(|row| rows.times.value(*row as usize))
+            .collect();
+        let ordered = |lower: RecordBatch| match stage.needs_order {
+            true => with_order(&lower, rows, sequence),
+            false => Ok(lower),
+        };
+        if let WindowShape::Session { gap_ms } = stage.shape {
+            return fragments(stage, &times, &ordered(lower)?, &times, gap_ms);
+        }
         let (mut chosen, mut starts) = (Vec::new(), Vec::new());
-        for (index, row) in numbers.values().iter().enumerate() {
-            if let Some(slice) = slice(row) {
+        for (index, time) in times.iter().enumerate() {
+            if let Some(slice) = stage.shape.slice_of(EventMs(*time)) {
                 chosen.push(index as u32);
                 starts.push(slice.start.0);
             }
@@ -102,11 +135,7 @@ impl RowsWindows {
             true => lower,
             false => take_record_batch(&lower, &UInt32Array::from(chosen))?,
         };
-        let lower = match stage.needs_order {
-            true => with_order(&lower, rows, sequence)?,
-            false => lower,
-        };
-        slice_rows(stage, starts, &lower)
+        slice_rows(stage, starts, &ordered(lower)?)
     }
 
     /// For what would close at watermarks up to `watermark`, the input's own: at which, and about
@@ -119,18 +148,29 @@ impl RowsWindows {
         watermark: EventMs,
     ) -> Vec<(EventMs, usize)> {
         let (before, watermark) = (before.map(|at| shifted(plan, at)), shifted(plan, watermark));
-        let closing = self.slices.closing(plan, stage, before, watermark).into_iter();
-        closing.map(|(at, rows)| (at.minus(plan.grace_ms), rows)).collect()
+        let closing = match &self.open {
+            Open::Slices(slices) => slices.closing(plan, stage, before, watermark),
+            Open::Sessions(sessions) => sessions.closing(plan, stage, before, watermark),
+        };
+        closing.into_iter().map(|(at, rows)| (at.minus(plan.grace_ms), rows)).collect()
     }
 
     /// The least watermark of the input that closes every window.
-    pub(super) fn last_close(&self, stage: &Stage) -> Option<EventMs> {
-        self.slices.last_end(stage, None)
+    pub(super) fn last_close(&self, plan: &QueryPlan, stage: &Stage) -> Option<EventMs> {
+        match &self.open {
+            Open::Slices(slices) => slices.last_end(stage, None),
+            Open::Sessions(sessions) => {
+                sessions.last_close(plan, stage, None).map(|at| at.minus(plan.grace_ms))
+            }
+        }
     }
 
-    /// The state: slices, and the number of rows when order matters.
+    /// The state: slices or sessions, and the number of rows when order matters.
     pub(super) fn parts(&mut self, stage: &Stage) -> Result<Vec<RecordBatch>> {
-        let mut parts = vec![self.slices.seal_all(stage)?];
+        let mut parts = vec![match &mut self.open {
+            Open::Slices(slices) => slices.seal_all(stage)?,
+            Open::Sessions(sessions) => sessions.rows(stage)?,
+        }];
         if stage.needs_order {
             let field = Field::new("__sequence", DataType::UInt64, false);
             let sequence: ArrayRef = Arc::new(UInt64Array::from(vec![self.sequence]));
@@ -139,11 +179,19 @@ impl RowsWindows {
         Ok(parts)
     }
 
-    pub(super) fn restore(&mut self, stage: &Stage, parts: Vec<RecordBatch>) -> Result<()> {
-        self.clear();
+    pub(super) fn restore(
+        &mut self,
+        plan: &QueryPlan,
+        stage: &Stage,
+        parts: Vec<RecordBatch>,
+    ) -> Result<()> {
+        self.clear(stage);
         let mut parts = parts.into_iter();
-        if let Some(slices) = parts.next() {
-            self.slices.restore(stage, &slices)?;
+        if let Some(open) = parts.next() {
+            match &mut self.open {
+                Open::Slices(slices) => slices.restore(stage, &open)?,
+                Open::Sessions(sessions) => sessions.restore(plan, open),
+            }
         }
         if let Some(rows) = parts.next().filter(|rows| rows.num_rows() > 0) {
             match rows.column(0).as_primitive_opt::<UInt64Type>() {
@@ -162,16 +210,22 @@ impl RowsWindows {
         closed: Option<EventMs>,
     ) -> (u64, Option<EventMs>, u64) {
         let closed = closed.map(|at| shifted(plan, at));
-        let (windows, oldest, groups, _) = self.slices.measure(plan, stage, closed);
+        let (windows, oldest, groups, _) = match &self.open {
+            Open::Slices(slices) => slices.measure(plan, stage, closed),
+            Open::Sessions(sessions) => sessions.measure(plan, stage, closed),
+        };
         (windows, oldest, groups)
     }
 
     pub(super) fn bytes(&self) -> u64 {
-        self.slices.bytes()
+        match &self.open {
+            Open::Slices(slices) => slices.bytes(),
+            Open::Sessions(sessions) => sessions.bytes(),
+        }
     }
 }
 
-/// A watermark for slices, which close only when the query's grace is over: here it is over already,
+/// A watermark for slices and sessions, which close only when the query's grace is over: here it is over already,
 /// for the input's watermark lags by it.
 fn shifted(plan: &QueryPlan, watermark: EventMs) -> EventMs {
     watermark.plus(plan.grace_ms)

@@ -64,13 +64,42 @@ impl OpenSessions {
         if let Some(closed) = closed.filter(|_| plan.revisions.is_some()) {
             self.forget(plan, stage, closed)?;
         }
-        if pending.is_empty() {
+        let (fragments, sources): (Vec<_>, Vec<_>) = pending.into_iter().unzip();
+        let late = |fragment: usize, row: RecordBatch, window: Window| {
+            let source: &Source = &sources[fragment];
+            ledger.at(plan, stage, source.clone()).rows(&row, &[window], false)
+        };
+        self.join(plan, stage, &fragments, closed, late)
+    }
+
+    /// Joins fragments of rows that came in order, so that none is late.
+    pub(super) fn merge_on_time(
+        &mut self,
+        plan: &QueryPlan,
+        stage: &Stage,
+        fragments: Vec<RecordBatch>,
+    ) -> Result<()> {
+        let late = |_, _, _| internal_err!("a row that came in order is late");
+        self.join(plan, stage, &fragments, None, late)
+    }
+
+    /// Joins fragments with each other and with the open sessions. Those whose session is closed at
+    /// `closed` go to `late`: the fragment's number, its row, and the session.
+    fn join(
+        &mut self,
+        plan: &QueryPlan,
+        stage: &Stage,
+        fragments: &[RecordBatch],
+        closed: Option<EventMs>,
+        mut to_late: impl FnMut(usize, RecordBatch, Window) -> Result<()>,
+    ) -> Result<()> {
+        if fragments.is_empty() {
             return Ok(());
         }
         let open = self.open.take();
         let before = std::mem::take(&mut self.told);
         let opened = open.as_ref().map_or(0, RecordBatch::num_rows);
-        let parts = open.iter().chain(pending.iter().map(|(rows, _)| rows));
+        let parts = open.iter().chain(fragments);
         let all = concat_batches(&stage.partial, parts)?;
         let (first, last) = bounds(stage, &all)?;
         let mut numbers = Vec::new();
@@ -106,15 +135,14 @@ impl OpenSessions {
         let late: Vec<bool> = sessions.iter().map(is_late).collect();
         if late.contains(&true) {
             let mut from = opened;
-            for (rows, source) in &pending {
+            for (fragment, rows) in fragments.iter().enumerate() {
                 for row in 0..rows.num_rows() {
                     let session = session_of[from + row];
                     if late[session] {
                         let Joined { first, last, .. } = sessions[session];
                         let end = EventMs(last).plus(self.gap_ms);
                         let window = Window { start: EventMs(first), end };
-                        let row = rows.slice(row, 1);
-                        ledger.at(plan, stage, source.clone()).rows(&row, &[window], false)?;
+                        to_late(fragment, rows.slice(row, 1), window)?;
                     }
                 }
                 from += rows.num_rows();

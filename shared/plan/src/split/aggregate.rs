@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
+use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
 use datafusion::common::{Column, DFSchemaRef, Result};
 use datafusion::logical_expr::{
     Aggregate, Expr, Extension, LogicalPlan, UserDefinedLogicalNodeCore, Volatility,
@@ -14,7 +14,7 @@ use crate::assigned::{Assigned, assigned};
 use crate::error::Refusal;
 use crate::leaf::ClosedWindows;
 use crate::lineage::{any_node, any_part, leaf_name, origin, plain};
-use crate::rows;
+use crate::rows::{self, Scanned};
 use crate::stage::{OutputColumn, Stage, window_column};
 
 /// The windows over rows that an aggregate's input has, if it has.
@@ -40,20 +40,35 @@ pub(super) fn windows_over_rows(input: &LogicalPlan) -> Result<Option<Assigned>>
     }
 }
 
+/// An aggregate over windows of rows as the plan of the stage `number`, which takes those rows.
+pub(super) fn taken(aggregate: Aggregate, number: usize, shape: WindowShape) -> Result<Aggregate> {
+    let read = aggregate.input.as_ref().clone().transform(|node| {
+        Ok(match assigned(&node) {
+            Some(windows) => Transformed::yes(taken_leaf(windows, number, shape)),
+            None => Transformed::no(node),
+        })
+    })?;
+    let Aggregate { group_expr, aggr_expr, .. } = aggregate;
+    let aggregate = Aggregate::try_new(Arc::new(read.data), group_expr, aggr_expr)?;
+    check_early(&aggregate, shape)?;
+    check_aggregate_expressions(&aggregate)?;
+    Ok(aggregate)
+}
+
 /// What stands for windows over rows in the plan of the stage `number` that takes those rows.
-pub(super) fn taken_leaf(windows: &Assigned, number: usize) -> LogicalPlan {
+fn taken_leaf(windows: &Assigned, number: usize, shape: WindowShape) -> LogicalPlan {
     let schema = Arc::clone(UserDefinedLogicalNodeCore::schema(windows));
     let columns = schema.fields().len() - 2;
     let edges = [OutputColumn::WindowStart, OutputColumn::WindowEnd];
     let output = (0..columns).map(OutputColumn::Value).chain(edges).collect();
     let times = vec![None; columns + 2];
-    let shape = Some(windows.shape);
+    let shape = Some(shape);
     let node = ClosedWindows { stage: number, schema, output, shape, times, ordered_by: None };
     LogicalPlan::Extension(Extension { node: Arc::new(node) })
 }
 
 /// Refuses windows over rows that are used before they are aggregated, but those of TUMBLE.
-pub(super) fn check_early(aggregate: &Aggregate, shape: WindowShape) -> Result<()> {
+fn check_early(aggregate: &Aggregate, shape: WindowShape) -> Result<()> {
     if matches!(shape, WindowShape::Tumble { .. }) {
         return Ok(());
     }
@@ -129,16 +144,14 @@ pub(super) fn cut_stage(aggregate: &Aggregate) -> Result<Stage> {
     let mut streams: Vec<String> = scans.iter().map(|scan| scan.stream.clone()).collect();
     streams.sort();
     streams.dedup();
-    let partition_by: Vec<String> =
-        scans.iter().flat_map(|scan| scan.partition_by.iter().cloned()).collect();
     let mut stage = Stage::new(aggregate, input, streams, shape)?;
     stage.gaps = rows::gaps(&scans)?;
     for (stream, column) in &stage.gaps {
         stage.display += &format!(" gap={stream}.{column}");
     }
     check_window_grouped(&stage)?;
-    if matches!(shape, WindowShape::Session { .. }) && !partition_by.is_empty() {
-        check_partition(aggregate, &partition_by)?;
+    if matches!(shape, WindowShape::Session { .. }) {
+        check_partition(aggregate, &partitions(&scans))?;
     }
     Ok(stage)
 }
@@ -205,9 +218,17 @@ pub(super) fn is_windowed_not_tumbling(input: &LogicalPlan, column: &Column) -> 
     windowed && !tumbles
 }
 
-/// PARTITION BY of a session window must be what the query groups by: sessions are per GROUP BY
-/// key.
+/// What the window functions of these streams are partitioned by.
+pub(super) fn partitions(scans: &[Scanned]) -> Vec<String> {
+    scans.iter().flat_map(|scan| scan.partition_by.iter().cloned()).collect()
+}
+
+/// PARTITION BY of a session or count window must be what the query groups by: they are per GROUP BY
+/// key. Without it nothing is checked.
 pub(super) fn check_partition(aggregate: &Aggregate, partition_by: &[String]) -> Result<()> {
+    if partition_by.is_empty() {
+        return Ok(());
+    }
     let mut grouped: Vec<String> = Vec::new();
     for expr in &aggregate.group_expr {
         if window_column(&aggregate.input, expr).is_some() {
@@ -229,11 +250,11 @@ pub(super) fn check_partition(aggregate: &Aggregate, partition_by: &[String]) ->
     Err(Refusal::new(
         "plan::window::partition",
         format!(
-            "the session window is partitioned by {} but the query groups by {}",
+            "the window function is partitioned by {} but the query groups by {}",
             wanted.join(", "),
             if grouped.is_empty() { "nothing".to_string() } else { grouped.join(", ") }
         ),
     )
-    .help("sessions are kept per GROUP BY key: make both lists the same")
+    .help("sessions and count windows are those of each GROUP BY key: make both lists the same")
     .into_engine())
 }

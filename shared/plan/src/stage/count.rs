@@ -27,8 +27,11 @@ use crate::rows;
 /// Windows of an aggregate that one row may be in.
 const WINDOWS_MAX: u64 = 1000;
 
+/// The shape of its aggregate, which says nothing: windows of any length and place.
+pub(crate) const UNUSED: WindowShape = WindowShape::Session { gap_ms: 0 };
+
 /// Windows of `size` rows, one beginning every `step` rows.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct CountShape {
     /// At least 1.
     pub step: u64,
@@ -97,8 +100,7 @@ impl CountStage {
             rows::scans(&aggregate.input)?.into_iter().map(|scan| scan.stream).collect();
         streams.sort();
         streams.dedup();
-        let unused = WindowShape::Session { gap_ms: 0 };
-        let stage = Stage::new(aggregate, input, streams, unused)?;
+        let stage = Stage::new(aggregate, input, streams, UNUSED)?;
         if stage.has_grouping_id {
             return refuse(
                 "plan::count::grouping_sets",

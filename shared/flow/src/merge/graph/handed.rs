@@ -1,24 +1,61 @@
 //! What stages hand over at one tick, and how it enters the upper plan.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use arrow::array::RecordBatch;
 use arrow::compute::concat_batches;
 use datafusion::common::Result;
-use tidemill_model::Window;
-use tidemill_plan::QueryPlan;
+use tidemill_model::{EventMs, Window};
+use tidemill_plan::{QueryPlan, Stage};
 
 use crate::merge::failed::Failures;
-use crate::merge::results::Upper;
+use crate::merge::results::{Upper, sorted};
+use crate::merge::sessions::OpenSessions;
+use crate::merge::window_columns::edges;
+use crate::merge::windows::OpenSlices;
 
 /// What a stage hands over at one tick.
-pub(super) enum Handed {
+pub(in crate::merge) enum Handed {
     /// Closed windows, in the order in which they close.
     Windows(Vec<(Window, RecordBatch)>),
     Rows(RecordBatch),
 }
 
 impl Handed {
+    /// The windows of `slices` that close at `watermark` and were open at `before`.
+    pub(in crate::merge) fn closed(
+        plan: &QueryPlan,
+        stage: &Stage,
+        slices: &mut OpenSlices,
+        before: Option<EventMs>,
+        watermark: EventMs,
+        failures: &mut Failures<'_>,
+    ) -> Result<Handed> {
+        let mut windows = Vec::new();
+        for window in slices.windows_closing(plan, stage, before, watermark) {
+            let rows = slices.close(stage, window, failures)?;
+            windows.push((window, sorted(&rows, &[])?));
+        }
+        slices.forget(plan, stage, watermark);
+        Ok(Handed::Windows(windows))
+    }
+
+    /// The sessions that close at `watermark`, in the order in which they end.
+    pub(in crate::merge) fn ended(
+        plan: &QueryPlan,
+        stage: &Stage,
+        sessions: &mut OpenSessions,
+        watermark: EventMs,
+        failures: &mut Failures<'_>,
+    ) -> Result<Handed> {
+        let closed = sessions.close(plan, stage, watermark, failures)?;
+        Ok(Handed::Rows(match closed {
+            Some((_, rows)) => sorted(&rows, &edges(&stage.output))?,
+            None => RecordBatch::new_empty(Arc::clone(&stage.closed)),
+        }))
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         match self {
             Handed::Windows(windows) => windows.is_empty(),

@@ -28,14 +28,16 @@ pub(super) enum OpenNode {
 }
 
 impl OpenNode {
-    pub(super) fn clear(&mut self) {
+    pub(super) fn clear(&mut self, node: &Node) {
         match self {
             OpenNode::Slices(slices) => *slices = OpenSlices::default(),
             OpenNode::Sessions(sessions) => sessions.clear(),
             OpenNode::Rows(kept) => kept.clear(),
             OpenNode::RowsWindows { input, windows } => {
                 input.waiting.iter_mut().for_each(Ordered::clear);
-                windows.clear();
+                if let NodeKind::AggregateRows(aggregate) = &node.kind {
+                    windows.clear(&aggregate.stage);
+                }
             }
             OpenNode::Derived { inputs, operator } => {
                 inputs
