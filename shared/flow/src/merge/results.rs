@@ -16,7 +16,7 @@ use tidemill_plan::{Feed, OutputColumn, QueryPlan, Runner, Stage};
 
 use super::failed::{Failures, Told};
 use super::late::partial;
-use super::window_columns::{edges, windows_of};
+use super::window_columns::{columns_of, edges, windows_of};
 use crate::aggregate::States;
 
 /// Final rows of a stage from its groups' keys (with the grouping id last when it has one), window
@@ -106,7 +106,7 @@ impl Upper {
         }
         // Sorted, so that whatever the plan does with ties is the same whatever came first.
         match (window, stages.as_slice()) {
-            (None, [sessions]) => self.run_sessions(plan, sessions, failures),
+            (None, [sessions]) => self.run_sessions(plan, 0, sessions, failures),
             _ => {
                 let stages =
                     stages.iter().map(|rows| sorted(rows, &[])).collect::<Result<Vec<_>>>();
@@ -129,16 +129,18 @@ impl Upper {
         Ok(())
     }
 
-    /// Runs a plan that is not row-wise over sessions: those of the same bounds see each other.
-    fn run_sessions(
+    /// Runs a plan that is not row-wise over sessions of `stage`: those of the same bounds see each
+    /// other.
+    pub(super) fn run_sessions(
         &mut self,
         plan: &QueryPlan,
+        stage: usize,
         sessions: &RecordBatch,
         failures: &mut Failures<'_>,
     ) -> Result<()> {
-        let sessions = sorted(sessions, &edges(&plan.stages[0].output))?;
+        let sessions = sorted(sessions, &edges(columns_of(plan, stage).0))?;
         let count = sessions.num_rows();
-        let windows = windows_of(plan, 0, &sessions)?;
+        let windows = windows_of(plan, stage, &sessions)?;
         let begins = |row: &usize| *row == 0 || windows[*row] != windows[*row - 1];
         let firsts: Vec<usize> = (0..count).filter(begins).chain([count]).collect();
         let rows = |parts: Range<u32>| {
@@ -147,7 +149,11 @@ impl Upper {
         };
         let given = failures.each(
             firsts.len() - 1,
-            |parts| run(&mut self.runner, &[Some(rows(parts))]),
+            |parts| {
+                let mut stages = vec![None; stage];
+                stages.push(Some(rows(parts)));
+                run(&mut self.runner, &stages)
+            },
             |part| Told::rows(windows[firsts[part as usize]], [&rows(part..part + 1)]),
         )?;
         self.done.extend(given.into_values().flatten());

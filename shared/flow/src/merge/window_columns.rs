@@ -42,7 +42,7 @@ pub(super) fn windows_of(
 }
 
 /// What the columns of a stage's rows are, and its windows.
-fn columns_of(plan: &QueryPlan, stage: usize) -> (&[OutputColumn], Option<WindowShape>) {
+pub(super) fn columns_of(plan: &QueryPlan, stage: usize) -> (&[OutputColumn], Option<WindowShape>) {
     let node = plan.graph.as_ref().and_then(|graph| graph.nodes.get(stage));
     match node.map(|node| &node.kind) {
         Some(NodeKind::Aggregate(stage)) => (&stage.output, Some(stage.shape)),

@@ -122,6 +122,14 @@ pub(super) fn feed(
         upper.run_rows(plan, &together, failures)?;
         return Ok(windows.len() as u64);
     }
+    for leaf in leaves {
+        // Rows that see each other are sessions: no other stage can be beside them.
+        if let Some(Handed::Rows(sessions)) = handed.get(*leaf)
+            && sessions.num_rows() > 0
+        {
+            upper.run_sessions(plan, *leaf, sessions, failures)?;
+        }
+    }
     for window in &windows {
         let mut batches = Vec::new();
         for (stage, handed) in handed.iter().enumerate() {
