@@ -1,15 +1,15 @@
 //! What stages hand over at one tick, and how it enters the upper plan.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use arrow::array::RecordBatch;
 use arrow::compute::concat_batches;
-use datafusion::common::{Result, internal_datafusion_err};
+use datafusion::common::Result;
 use tidemill_model::{EventMs, Window};
-use tidemill_plan::{OutputColumn, QueryPlan, Stage};
+use tidemill_plan::{QueryPlan, Stage};
 
 use crate::merge::failed::Failures;
-use crate::merge::ordered::times;
 use crate::merge::results::{Upper, sorted};
 use crate::merge::sessions::OpenSessions;
 use crate::merge::window_columns::edges;
@@ -41,8 +41,7 @@ impl Handed {
         Ok(Handed::Windows(windows))
     }
 
-    /// The sessions that close at `watermark`, those of one start and end together, in the order in
-    /// which they end.
+    /// The sessions that close at `watermark`, in the order in which they end.
     pub(in crate::merge) fn ended(
         plan: &QueryPlan,
         stage: &Stage,
@@ -50,29 +49,11 @@ impl Handed {
         watermark: EventMs,
         failures: &mut Failures<'_>,
     ) -> Result<Handed> {
-        let Some((_, rows)) = sessions.close(plan, stage, watermark, failures)? else {
-            return Ok(Handed::Windows(Vec::new()));
-        };
-        let rows = sorted(&rows, &edges(&stage.output))?;
-        let edge = |wanted: OutputColumn| {
-            let column = stage.output.iter().position(|column| *column == wanted);
-            let times = column.map(|column| times(&rows, column)).transpose()?;
-            times.ok_or_else(|| internal_datafusion_err!("a session lost its start or end"))
-        };
-        let (starts, ends) = (edge(OutputColumn::WindowStart)?, edge(OutputColumn::WindowEnd)?);
-        let window = |row: usize| Window {
-            start: EventMs(starts.value(row)),
-            end: EventMs(ends.value(row)),
-        };
-        let mut windows = Vec::new();
-        let mut from = 0;
-        for to in 1..=rows.num_rows() {
-            if to == rows.num_rows() || window(to) != window(from) {
-                windows.push((window(from), rows.slice(from, to - from)));
-                from = to;
-            }
-        }
-        Ok(Handed::Windows(windows))
+        let closed = sessions.close(plan, stage, watermark, failures)?;
+        Ok(Handed::Rows(match closed {
+            Some((_, rows)) => sorted(&rows, &edges(&stage.output))?,
+            None => RecordBatch::new_empty(Arc::clone(&stage.closed)),
+        }))
     }
 
     pub(super) fn is_empty(&self) -> bool {
