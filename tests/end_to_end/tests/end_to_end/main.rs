@@ -16,6 +16,7 @@ mod outage;
 mod poison;
 mod recreated_mapping;
 mod resharding;
+mod row_queries;
 mod skew;
 mod skipped;
 mod state_table;
