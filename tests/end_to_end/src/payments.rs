@@ -11,10 +11,12 @@
 
 pub mod batch;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::json;
 use tidemill_testkit::Rng;
+
+use batch::{QUIET_MAX, QUIET_MS};
 
 /// The stream of payments, in Kinesis too.
 pub const PAYMENTS: &str = "payments";
@@ -28,8 +30,12 @@ const DISORDER_MS: i64 = 1_000;
 const STRAGGLING_PERCENT: u64 = 4;
 const TWICE_PERCENT: u64 = 20;
 /// Accounts.
-pub const ACCOUNTS: usize = 8;
+pub const ACCOUNTS: usize = 3;
 const STATUSES: [&str; 3] = ["open", "watched", "blocked"];
+
+/// How long before the newest record a window has ended that is closed as soon as everything is merged:
+/// `out_of_orderness`, and what the slowest shard's newest record is older.
+const CLOSED_MS: i64 = 6_500;
 
 /// The queries' names.
 pub const BALANCE: &str = "balance";
@@ -177,8 +183,8 @@ pub struct Records {
 /// Makes records, stretch by stretch of event time.
 pub struct Generator {
     rng: Rng,
-    /// Event times that are taken, of payments and of statuses.
-    taken: [BTreeSet<i64>; 2],
+    /// Event times that are taken, by stream.
+    taken: BTreeMap<&'static str, BTreeSet<i64>>,
     /// Event time of the next stretch.
     next: i64,
     next_id: i64,
@@ -188,7 +194,7 @@ pub struct Generator {
 impl Generator {
     /// One whose records begin at a time, milliseconds since 1970.
     pub fn new(from: i64, seed: u64) -> Generator {
-        let (taken, all) = (Default::default(), Records::default());
+        let (taken, all) = (BTreeMap::new(), Records::default());
         Generator { rng: Rng::new(seed), taken, next: from, next_id: 0, all }
     }
 
@@ -197,13 +203,14 @@ impl Generator {
         &self.all
     }
 
-    /// So many payments, and a tenth as many statuses, over the next `span_ms`.
+    /// So many payments, and a third as many statuses, over the next `span_ms`.
     pub fn more(&mut self, payments: usize, span_ms: i64) -> Records {
         let mut made = Records::default();
         let count = i64::try_from(payments).expect("a count is small");
         for number in 0..count {
             let now = self.next + span_ms * number / count;
-            let ts = self.time(0, now);
+            let age = self.age();
+            let ts = self.free(PAYMENTS, now - age);
             let account = self.rng.index(ACCOUNTS);
             let repeated = self.all.payments.last().filter(|_| self.rng.chance(TWICE_PERCENT));
             let payment = match repeated {
@@ -215,8 +222,9 @@ impl Generator {
             };
             self.all.payments.push(payment.clone());
             made.payments.push(payment);
-            if self.rng.chance(10) {
-                let ts = self.time(1, now);
+            if number % 3 == 0 {
+                let age = self.age();
+                let ts = self.free(STATUS, now - age);
                 let status = self.rng.pick(&STATUSES).expect("there are three");
                 let status = Status { ts, account: self.rng.index(ACCOUNTS), status };
                 self.all.statuses.push(status.clone());
@@ -227,15 +235,45 @@ impl Generator {
         made
     }
 
-    /// A free event time of a record that arrives at `now` of event time.
-    fn time(&mut self, stream: usize, now: i64) -> i64 {
-        let age_max = if self.rng.chance(STRAGGLING_PERCENT) {
-            STRAGGLE_MS - DISORDER_MS
-        } else {
-            DISORDER_MS
-        };
-        let mut time = now - self.rng.between(0, age_max);
-        while !self.taken[stream].insert(time) {
+    /// Payments of one account that all straggle: as many as make a window of `quiet` one of many
+    /// payments, in a window that has been closed as soon as all before them is merged. None when there
+    /// is no such window.
+    pub fn straggle(&mut self) -> Records {
+        let oldest = self.next - STRAGGLE_MS + DISORDER_MS;
+        let mut counts: BTreeMap<(usize, i64), usize> = BTreeMap::new();
+        for payment in &self.all.payments {
+            let start = payment.ts.div_euclid(QUIET_MS) * QUIET_MS;
+            if start >= oldest && start + QUIET_MS <= self.next - CLOSED_MS {
+                *counts.entry((payment.account, start)).or_default() += 1;
+            }
+        }
+        let quiet: Vec<(usize, i64)> = counts
+            .into_iter()
+            .filter(|(_, count)| *count <= QUIET_MAX)
+            .map(|(window, _)| window)
+            .collect();
+        let mut made = Records::default();
+        let Some((account, start)) = self.rng.pick(&quiet).copied() else { return made };
+        for number in 1..=QUIET_MAX as i64 {
+            self.next_id += 1;
+            let ts = self.free(PAYMENTS, start + QUIET_MS * number / (QUIET_MAX as i64 + 1));
+            made.payments.push(Payment { ts, id: self.next_id, account, amount: 1 });
+        }
+        self.all.payments.extend(made.payments.iter().cloned());
+        made
+    }
+
+    /// How much older than the newest record one may be.
+    fn age(&mut self) -> i64 {
+        let straggles = self.rng.chance(STRAGGLING_PERCENT);
+        let longest = if straggles { STRAGGLE_MS - DISORDER_MS } else { DISORDER_MS };
+        self.rng.between(0, longest)
+    }
+
+    /// The first event time of a stream that is free, from `time` downwards.
+    fn free(&mut self, stream: &'static str, mut time: i64) -> i64 {
+        let taken = self.taken.entry(stream).or_default();
+        while !taken.insert(time) {
             time -= 1;
         }
         time
@@ -271,9 +309,10 @@ mod tests {
     #[test]
     fn records_straggle_less_than_their_bound_and_share_no_time() {
         let mut generator = Generator::new(1_700_000_000_000, 5);
-        for _ in 0..50 {
+        for _ in 0..60 {
             let part = generator.more(40, 1_000);
             assert_eq!(part.payments.len(), 40);
+            generator.straggle();
         }
         let Records { payments, statuses } = generator.all();
         let (mut newest, mut stragglers) = (0, 0);
@@ -286,6 +325,16 @@ mod tests {
         assert!(statuses.len() > 100);
         let times: BTreeSet<i64> = payments.iter().map(|payment| payment.ts).collect();
         assert_eq!(times.len(), payments.len());
+        assert_eq!(Generator::new(0, 1).straggle().payments.len(), 0);
+        let straggled = {
+            let mut sparse = Generator::new(1_700_000_000_000, 6);
+            sparse.more(60, 20_000);
+            sparse.straggle().payments
+        };
+        assert_eq!(straggled.len(), QUIET_MAX);
+        let windows: BTreeSet<i64> =
+            straggled.iter().map(|it| it.ts.div_euclid(QUIET_MS)).collect();
+        assert_eq!(windows.len(), 1, "{straggled:?}");
         let ids: BTreeSet<i64> = payments.iter().map(|payment| payment.id).collect();
         assert!(ids.len() < payments.len());
     }

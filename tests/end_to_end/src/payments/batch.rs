@@ -12,10 +12,10 @@ use crate::ads::rfc3339;
 
 /// Windows of `turnover` and of `quiet`, and the gap of `sessions`, milliseconds.
 const TURNOVER_MS: i64 = 5_000;
-const QUIET_MS: i64 = 2_000;
+pub(super) const QUIET_MS: i64 = 2_000;
 const GAP_MS: i64 = 500;
 /// How many payments a window of `quiet` has at most.
-const QUIET_MAX: i64 = 3;
+pub(super) const QUIET_MAX: usize = 3;
 /// How long before and after a payment a status is near it.
 const BEFORE_MS: i64 = 2_000;
 const AFTER_MS: i64 = 1_000;
@@ -117,7 +117,7 @@ fn turnover(payments: &[&Payment]) -> Vec<String> {
 
 fn quiet(payments: &[&Payment]) -> Vec<String> {
     let windows = windows(payments, QUIET_MS).into_iter();
-    let quiet = windows.filter(|(_, (count, _))| *count <= QUIET_MAX);
+    let quiet = windows.filter(|(_, (count, _))| *count <= QUIET_MAX as i64);
     let row = |((of, start), (count, _))| {
         text(json!({
             "account": account(of), "window_start": rfc3339(start),
