@@ -11,6 +11,7 @@ mod configuration;
 mod deployment;
 mod hanging;
 mod kafka;
+mod late_writes;
 mod latest;
 mod outage;
 mod poison;

@@ -35,7 +35,6 @@ fn rows_and_changing_results_survive_kills_and_restarts() {
     let (watch, over) = (Watch::default(), Over::default());
     // Writes on the way while their function is killed arrive when others have gone on.
     deployment.world.proxy.fail(Faults { delayed: 60, answer_dropped: 20, ..Faults::NONE });
-    let t0 = std::time::Instant::now();
     let disturbed = thread::scope(|scope| {
         let _end = over.when_dropped();
         again(scope, &over, 100..=300, Rng::new(seed), |_| {
@@ -46,7 +45,7 @@ fn rows_and_changing_results_survive_kills_and_restarts() {
             put(&deployment, &generator.more(PAYMENTS_OF_CHUNK, CHUNK_MS));
             put(&deployment, &generator.straggle());
         });
-        eprintln!("T trouble {:?}", t0.elapsed());
+
         // Tick by tick, so that stragglers of this time change results that are written for sure.
         for _ in 0..QUIET_PARTS {
             put(&deployment, &generator.more(20 * PAYMENTS_OF_CHUNK, 20 * CHUNK_MS));
@@ -61,9 +60,9 @@ fn rows_and_changing_results_survive_kills_and_restarts() {
     let records = all.payments.len() + all.statuses.len();
     report(name, seed, &deployment, &disturbed, again, records);
     deployment.world.clock.move_on(IDLE_AFTER);
-    eprintln!("T quiet {:?}", t0.elapsed());
+
     assert_right(&deployment, generator.all(), &watch, PATIENCE);
-    eprintln!("T right {:?}", t0.elapsed());
+
     assert_nothing_needs_a_person(name, &deployment, &schedule);
     println!("  {} rows changed before the watch's eyes, none to an older one", watch.changes());
     assert!(watch.changes() > 0);
