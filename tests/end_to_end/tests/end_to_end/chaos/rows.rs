@@ -2,6 +2,7 @@
 //! their rows are written over each other in the results table.
 
 use std::thread;
+use std::time::Duration;
 
 use end_to_end::chaos::{self, Over, again};
 use end_to_end::payments::{Generator, PAYMENTS, PIPELINE, STATUS};
@@ -19,6 +20,11 @@ use crate::row_queries::{SHARDS, Watch, assert_right, map, put, put_stragglers};
 const PAYMENTS_OF_CHUNK: usize = 6;
 /// More seldom at advance, which has more to do here before an epoch is emitted.
 const KILLS: Option<u64> = Some(85);
+/// How long an epoch may take to be emitted, with two advances and an emulator on the disk.
+const TIMEOUT: Duration = Duration::from_secs(60);
+/// Records come for about so long in all, in longer chaos more seldom: a backlog that cannot be emitted
+/// between two kills would wait for the end.
+const LOADED: Duration = Duration::from_secs(12);
 /// Stretches of records that come after the trouble.
 const QUIET_PARTS: usize = 3;
 
@@ -28,10 +34,15 @@ fn rows_and_changing_results_survive_kills_and_restarts() {
     let trouble = Trouble { kills: KILLS, restarts: true, network: false };
     let seed = chaos::seed(35);
     let streams = [(PAYMENTS, SHARDS), (STATUS, SHARDS)];
-    let deployment = deploy(trouble, seed, PIPELINE, &[], &streams);
+    let mut deployment = deploy(trouble, seed, PIPELINE, &[], &streams);
+    deployment.advance = deployment.world.deploy("tidemill-advance", TIMEOUT);
+    let deployment = deployment;
     let mappings = map(&deployment, settings(seed));
     let schedule = deployment.schedule(2);
     let mut generator = Generator::new(beginning(), seed);
+    let (mut pace, percent) =
+        (Rng::new(seed), LOADED.as_millis() * 100 / chaos::lasting().as_millis());
+    let percent = u64::try_from(percent).unwrap().clamp(1, 100);
     let (watch, over) = (Watch::default(), Over::default());
     // Writes on the way while their function is killed arrive when others have gone on.
     deployment.world.proxy.fail(Faults { delayed: 60, answer_dropped: 20, ..Faults::NONE });
@@ -42,8 +53,10 @@ fn rows_and_changing_results_survive_kills_and_restarts() {
             let _ = watch.look(&deployment);
         });
         let disturbed = disturb(name, &deployment, trouble, seed, || {
-            put(&deployment, &generator.more(PAYMENTS_OF_CHUNK, CHUNK_MS));
-            put(&deployment, &generator.straggle());
+            if pace.chance(percent) {
+                put(&deployment, &generator.more(PAYMENTS_OF_CHUNK, CHUNK_MS));
+                put(&deployment, &generator.straggle());
+            }
         });
 
         // Tick by tick, so that stragglers of this time change results that are written for sure.
