@@ -15,7 +15,7 @@ const INTERRUPTED: i32 = 130;
 const SETTINGS: &str = "late = \"update\"\nallowed_lateness = \"1h\"\n";
 
 /// Events of which every fiftieth comes some ten seconds too late.
-fn disordered(count: usize) -> Vec<Event> {
+pub(crate) fn disordered(count: usize) -> Vec<Event> {
     let in_order = events(count);
     let place = |index: usize| if index.is_multiple_of(50) { index + 700 } else { index };
     let mut placed: Vec<(usize, Event)> =
@@ -26,7 +26,7 @@ fn disordered(count: usize) -> Vec<Event> {
 
 /// What a reader holds that applies the lines in order: sorted lines without the columns of their
 /// own; and how often each `op` and `timing` came.
-fn applied(workspace: &Workspace, folder: &str) -> (Vec<String>, BTreeMap<String, u64>) {
+pub(crate) fn applied(workspace: &Workspace, folder: &str) -> (Vec<String>, BTreeMap<String, u64>) {
     let path = workspace.path(folder).join("per_key.jsonl");
     let mut held: BTreeMap<String, (i64, String)> = BTreeMap::new();
     let mut counts = BTreeMap::new();

@@ -30,6 +30,7 @@ pub mod kpl;
 pub mod logs;
 pub mod machine;
 pub mod mapping;
+pub mod payments;
 pub mod proxy;
 mod runtime_api;
 pub mod schedule;

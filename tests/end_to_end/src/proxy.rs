@@ -11,7 +11,7 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use serde_json::json;
+use serde_json::{Value, json};
 use tidemill_testkit::Rng;
 
 use crate::http::{Answer, Client, Request, Response, Server};
@@ -98,6 +98,8 @@ pub enum Fate {
     Denied,
     /// See [`Proxy::distrust_clocks`].
     ClockDistrusted,
+    /// See [`Proxy::hold_puts`].
+    Held,
 }
 
 /// The proxy.
@@ -119,6 +121,9 @@ struct State {
     denied: Vec<String>,
     /// Whether requests are refused because of the caller's clock.
     distrusts_clocks: bool,
+    /// The table whose puts are held, and those that are.
+    holds: Option<String>,
+    held: Vec<Request>,
     counts: BTreeMap<Fate, u64>,
 }
 
@@ -130,6 +135,8 @@ impl Proxy {
             faults: Faults::NONE,
             denied: Vec::new(),
             distrusts_clocks: false,
+            holds: None,
+            held: Vec::new(),
             counts: BTreeMap::new(),
         };
         let shared = Arc::new(Shared { backend, clients: Mutex::default(), state: state.into() });
@@ -162,6 +169,22 @@ impl Proxy {
         self.shared.state.lock().expect("no panic while held").distrusts_clocks = distrust;
     }
 
+    /// From now on holds every `PutItem` into a table: nobody answers, and it has not arrived until
+    /// [`Proxy::pass_held`]. With `None` no more of them.
+    pub fn hold_puts(&self, table: Option<&str>) {
+        let mut state = self.shared.state.lock().expect("no panic while held");
+        state.holds = table.map(str::to_string);
+    }
+
+    /// Lets the puts that were held arrive now, whoever still waits for them. Answers how many.
+    pub fn pass_held(&self) -> usize {
+        let held = {
+            let mut state = self.shared.state.lock().expect("no panic while held");
+            std::mem::take(&mut state.held)
+        };
+        held.iter().filter(|request| self.shared.pass(request).is_some()).count()
+    }
+
     /// What became of the requests so far.
     pub fn counts(&self) -> BTreeMap<Fate, u64> {
         self.shared.state.lock().expect("no panic while held").counts.clone()
@@ -170,8 +193,11 @@ impl Proxy {
 
 impl State {
     /// What becomes of a request, and after which delay.
-    fn fate(&mut self, operation: &str) -> (Fate, Duration) {
-        let fate = if self.denied.iter().any(|name| name == operation || name == "*") {
+    fn fate(&mut self, operation: &str, request: &Request) -> (Fate, Duration) {
+        let fate = if self.holds(operation, request) {
+            self.held.push(request.clone());
+            Fate::Held
+        } else if self.denied.iter().any(|name| name == operation || name == "*") {
             Fate::Denied
         } else if self.distrusts_clocks {
             Fate::ClockDistrusted
@@ -184,6 +210,12 @@ impl State {
             _ => 0,
         };
         (fate, Duration::from_millis(delay_ms))
+    }
+
+    fn holds(&self, operation: &str, request: &Request) -> bool {
+        let Some(table) = &self.holds else { return false };
+        let input: Value = serde_json::from_slice(&request.body).unwrap_or_default();
+        operation == "PutItem" && input["TableName"] == table.as_str()
     }
 
     fn draw(&mut self) -> Fate {
@@ -213,14 +245,15 @@ impl Shared {
     fn serve(&self, request: &Request) -> Answer {
         let target = request.header("X-Amz-Target").unwrap_or_default();
         let operation = target.rsplit('.').next().unwrap_or_default();
-        let (fate, delay) = self.state.lock().expect("no panic while held").fate(operation);
+        let (fate, delay) =
+            self.state.lock().expect("no panic while held").fate(operation, request);
         match fate {
             Fate::Passed | Fate::Delayed => {
                 std::thread::sleep(delay);
                 self.pass(request).map_or(Answer::HangUp, Answer::Send)
             }
             Fate::AnswerCut => self.pass(request).map_or(Answer::HangUp, Answer::Cut),
-            Fate::HalfOpen => Answer::Swallow,
+            Fate::HalfOpen | Fate::Held => Answer::Swallow,
             Fate::Throttled => refusal(
                 400,
                 "com.amazonaws.dynamodb.v20120810#ProvisionedThroughputExceededException",
@@ -341,6 +374,26 @@ mod tests {
         proxy.fail(Faults { delayed: 1_000, ..none });
         assert_eq!(api.call("PutItem", &json!({})), Ok(json!({})));
         assert_eq!(proxy.counts()[&Fate::Delayed], 1);
+    }
+
+    #[test]
+    fn a_put_that_is_held_arrives_when_it_is_passed() {
+        let backend = backend();
+        let proxy = Proxy::start(backend.address(), 1);
+        let address = proxy.server.address();
+        let call = move |operation: &str, table: &str| {
+            Api::dynamodb(address).call(operation, &json!({ "TableName": table })).is_ok()
+        };
+        proxy.hold_puts(Some("results"));
+        assert!(call("PutItem", "state") && call("Query", "results"));
+        // It waits for an answer as long as it likes.
+        std::thread::spawn(move || call("PutItem", "results"));
+        while proxy.counts().get(&Fate::Held) != Some(&1) {
+            std::thread::yield_now();
+        }
+        proxy.hold_puts(None);
+        assert!(call("PutItem", "results"));
+        assert_eq!((proxy.pass_held(), proxy.pass_held()), (1, 0));
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{Map, Value, json};
 
-use crate::api::Api;
+use crate::api::{Api, ApiError};
 
 /// A row: attributes as plain JSON.
 pub type Row = Map<String, Value>;
@@ -62,6 +62,25 @@ impl Tables {
         }
     }
 
+    /// The rows of one partition key, or why they cannot be read now.
+    pub fn rows_of(&self, table: &str, pk: &str) -> Result<Vec<Row>, ApiError> {
+        let mut rows = Vec::new();
+        let mut input = json!({
+            "TableName": table,
+            "ConsistentRead": true,
+            "KeyConditionExpression": "pk = :pk",
+            "ExpressionAttributeValues": { ":pk": { "S": pk } },
+        });
+        loop {
+            let output = self.api.call("Query", &input)?;
+            rows.extend(output["Items"].as_array().into_iter().flatten().map(row_of));
+            match output.get("LastEvaluatedKey") {
+                Some(key) if !key.is_null() => input["ExclusiveStartKey"] = key.clone(),
+                _ => return Ok(rows),
+            }
+        }
+    }
+
     /// How many rows there are.
     pub fn count(&self, table: &str) -> usize {
         self.rows(table).len()
@@ -109,6 +128,23 @@ pub fn contents(rows: &[Row]) -> Vec<String> {
     texts
 }
 
+/// Whether a row of results that change tells that there is no such row any more.
+pub fn is_deleted(row: &Row) -> bool {
+    row.get("op").is_some_and(|op| op == "delete")
+}
+
+/// Of rows of results that change, those that are there, without what tells how they changed.
+pub fn current<'a>(rows: impl IntoIterator<Item = &'a Row>) -> Vec<Row> {
+    let there = rows.into_iter().filter(|row| !is_deleted(row)).cloned();
+    let plain = |mut row: Row| {
+        row.retain(|name, _| {
+            !["op", "revision", "timing", "result_epoch"].contains(&name.as_str())
+        });
+        row
+    };
+    there.map(plain).collect()
+}
+
 /// What differs between two sorted lists of texts: those only in the one, those only in the other.
 /// Empty when they are equal, also in how often a text is there.
 pub fn differences(found: &[String], wanted: &[String]) -> Vec<String> {
@@ -148,6 +184,17 @@ mod tests {
             })
         );
         assert_eq!(contents(&[row]), [r#"{"list":[1.5,true],"n":12}"#]);
+    }
+
+    #[test]
+    fn deleted_rows_are_not_there() {
+        let row = |op: &str, n: u64| {
+            let row =
+                json!({ "op": op, "revision": 3, "timing": "late", "result_epoch": 7, "n": n });
+            row.as_object().unwrap().clone()
+        };
+        let rows = [row("delete", 1), row("upsert", 2)];
+        assert_eq!(contents(&current(&rows)), [r#"{"n":2}"#]);
     }
 
     #[test]

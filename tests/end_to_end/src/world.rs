@@ -209,9 +209,9 @@ impl World {
         }
     }
 
-    /// The one-machine run of the same file on these records of one stream.
-    pub fn on_one_machine(&self, stream: &str, records: Vec<Vec<u8>>) -> MachineRun {
-        machine::run(&self.pipeline_file(), &self.env, &[(stream, records)])
+    /// The one-machine run of the same file on these records of each stream.
+    pub fn on_one_machine(&self, inputs: &[(&str, Vec<Vec<u8>>)]) -> MachineRun {
+        machine::run(&self.pipeline_file(), &self.env, inputs)
     }
 }
 

@@ -46,7 +46,8 @@ fn user_records_of_aggregates_count_once_each() {
     let expected = ads::expected(&events);
     world.clock.move_on(PAST_IDLE);
     world.wait_for_results(&expected, WITHIN);
-    let machine = world.on_one_machine("ad_events", events.iter().map(AdEvent::to_json).collect());
+    let records = events.iter().map(AdEvent::to_json).collect();
+    let machine = world.on_one_machine(&[("ad_events", records)]);
     assert_eq!(contents(&machine.results["views_per_campaign"]), expected);
     assert!(world.dead_letters().is_empty());
 }

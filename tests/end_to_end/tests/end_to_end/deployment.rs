@@ -40,9 +40,16 @@ impl Deployment {
     }
 
     /// Deploys the functions of a world with an empty stream of so many shards.
-    pub(crate) fn over(mut world: World, shards: usize) -> Deployment {
+    pub(crate) fn over(world: World, shards: usize) -> Deployment {
+        Deployment::over_streams(world, &[(STREAM, shards)])
+    }
+
+    /// Deploys the functions of a world with these empty streams, each of so many shards.
+    pub(crate) fn over_streams(mut world: World, streams: &[(&str, usize)]) -> Deployment {
         let kinesis = KinesisServer::start(Arc::clone(&world.clock));
-        Stream::create(kinesis.address(), STREAM, shards);
+        for (stream, shards) in streams {
+            Stream::create(kinesis.address(), stream, *shards);
+        }
         world.set("AWS_ENDPOINT_URL_KINESIS", kinesis.url());
         let (ingest, advance) = (world.kinesis_function(), world.advance_function());
         Deployment { world, kinesis, ingest, advance }
@@ -55,7 +62,13 @@ impl Deployment {
 
     /// Maps the stream to the ingest function.
     pub(crate) fn map(&self, settings: KinesisSettings) -> KinesisMapping {
-        KinesisMapping::create(self.stream(), Arc::clone(&self.ingest) as _, settings)
+        self.map_stream(STREAM, settings)
+    }
+
+    /// Maps one of several streams to the ingest function.
+    pub(crate) fn map_stream(&self, name: &str, settings: KinesisSettings) -> KinesisMapping {
+        let stream = Stream::at(self.kinesis.address(), name);
+        KinesisMapping::create(stream, Arc::clone(&self.ingest) as _, settings)
     }
 
     /// Invokes advance by so many workers at once.
@@ -83,7 +96,7 @@ impl Deployment {
         self.world.clock.move_on(PAST_IDLE);
         self.world.wait_for_results(&expected, within);
         let records = events.iter().map(AdEvent::to_json).collect();
-        let machine = self.world.on_one_machine("ad_events", records);
+        let machine = self.world.on_one_machine(&[("ad_events", records)]);
         let rows = contents(&machine.results["views_per_campaign"]);
         let differing = differences(&self.world.results(), &rows);
         assert!(differing.is_empty(), "one machine computes otherwise: {differing:#?}");

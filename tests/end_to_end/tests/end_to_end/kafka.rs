@@ -49,7 +49,8 @@ fn a_topic_is_counted_exactly_though_batches_come_again_and_functions_are_killed
     let expected = ads::expected(&events);
     world.clock.move_on(PAST_IDLE);
     world.wait_for_results(&expected, WITHIN);
-    let machine = world.on_one_machine("ad_events", events.iter().map(AdEvent::to_json).collect());
+    let records = events.iter().map(AdEvent::to_json).collect();
+    let machine = world.on_one_machine(&[("ad_events", records)]);
     assert_eq!(contents(&machine.results["views_per_campaign"]), expected);
     assert_eq!(schedule.failures(), Vec::<String>::new());
     let dead = world.dead_letters();

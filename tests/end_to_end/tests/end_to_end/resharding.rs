@@ -50,7 +50,8 @@ fn shards_split_and_merged_in_mid_stream_lose_and_repeat_nothing() {
     let expected = ads::expected(&events);
     world.clock.move_on(PAST_IDLE);
     world.wait_for_results(&expected, WITHIN);
-    let machine = world.on_one_machine("ad_events", events.iter().map(AdEvent::to_json).collect());
+    let records = events.iter().map(AdEvent::to_json).collect();
+    let machine = world.on_one_machine(&[("ad_events", records)]);
     assert_eq!(contents(&machine.results["views_per_campaign"]), expected);
     assert!(world.dead_letters().is_empty());
     assert_eq!(schedule.failures(), Vec::<String>::new());
