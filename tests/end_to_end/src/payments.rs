@@ -192,9 +192,11 @@ pub struct Generator {
 }
 
 impl Generator {
-    /// One whose records begin at a time, milliseconds since 1970.
+    /// One whose records begin at a time, milliseconds since 1970, or up to ten seconds before, so that a
+    /// seed's records have the same places in their windows at any time.
     pub fn new(from: i64, seed: u64) -> Generator {
         let (taken, all) = (BTreeMap::new(), Records::default());
+        let from = from.div_euclid(10_000) * 10_000;
         Generator { rng: Rng::new(seed), taken, next: from, next_id: 0, all }
     }
 

@@ -41,8 +41,10 @@ fn writes_that_arrive_after_their_function_was_killed_overwrite_nothing() {
     proxy.hold_puts(None);
 
     let (schedule, watch) = (deployment.schedule(1), Watch::default());
-    put_stragglers(&deployment, &mappings, &schedule, &mut generator, WITHIN);
-    put(&deployment, &generator.more(60, 10_000));
+    for _ in 0..3 {
+        put_stragglers(&deployment, &mappings, &schedule, &mut generator, WITHIN);
+        put(&deployment, &generator.more(60, 10_000));
+    }
     mappings.iter().for_each(|mapping| mapping.drain(WITHIN));
     schedule.wait_for_more(1, WITHIN);
     watch.look(&deployment).unwrap();
