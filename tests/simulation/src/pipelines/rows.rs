@@ -79,7 +79,7 @@ fn said(stream: &str, rng: &mut Rng) -> Said {
     };
     let ms = |rng: &mut Rng| rng.between(1, 20_000);
     let number = "ROW_NUMBER() OVER (PARTITION BY window_start, window_end, k ORDER BY i DESC, id)";
-    match rng.below(7) {
+    match rng.below(10) {
         0 => alone(format!("SELECT {COLUMNS}, k, i * 2 AS twice FROM {{from}}{{filter}}")),
         1 => {
             let before = ms(rng);
@@ -129,7 +129,7 @@ fn said(stream: &str, rng: &mut Rng) -> Said {
                 ))
             }
         }
-        _ => {
+        6 => {
             let size = rng.between(500, 10_000);
             let outer = size * rng.between(1, 6);
             let windows = Windows::Tumble { size, offset: 0 };
@@ -151,6 +151,77 @@ fn said(stream: &str, rng: &mut Rng) -> Said {
                     "WITH c AS ({counts}) SELECT k, window_start, window_end, {values} \
                      FROM TUMBLE(c, window_start, INTERVAL '{outer} milliseconds') \
                      GROUP BY k, window_start, window_end"
+                ))
+            }
+        }
+        7 => {
+            let size = rng.between(500, 10_000);
+            let kind = rng.pick(&["", "LEFT "]).copied().unwrap_or("");
+            let windows = Windows::Tumble { size, offset: 0 };
+            let side = "(SELECT id, k, i, window_start, window_end FROM {from}{filter})";
+            Said {
+                windows,
+                from: windows.to_sql(stream, Spelling::Plain),
+                scans: 2,
+                // A pair may still come when a window's end has just been reached.
+                delay: 1,
+                ..alone(format!(
+                    "SELECT window_start, window_end, id, other, COUNT(other) OVER w AS n, \
+                     SUM(i) OVER w AS s FROM (SELECT a.window_start, a.window_end, a.k, a.id, \
+                     b.id AS other, b.i FROM {side} a {kind}JOIN {side} b ON a.k = b.k \
+                     AND a.window_start = b.window_start AND a.window_end = b.window_end \
+                     AND a.i < b.i) WINDOW w AS (PARTITION BY k ORDER BY window_end \
+                     RANGE BETWEEN INTERVAL '{} milliseconds' PRECEDING AND CURRENT ROW)",
+                    size * rng.between(1, 4)
+                ))
+            }
+        }
+        8 => {
+            let gap = rng.between(500, 20_000);
+            let first = "SELECT id, ts, k, i FROM {from}{filter} \
+                         QUALIFY ROW_NUMBER() OVER (PARTITION BY k, i ORDER BY {by}) = 1";
+            Said {
+                settings: KEEP,
+                // An event at a session's end joins it.
+                delay: 1,
+                batch: Some(format!(
+                    "WITH d AS (SELECT * FROM {{from}}{{filter}} \
+                     QUALIFY ROW_NUMBER() OVER (PARTITION BY k, i ORDER BY {{by}}) = 1), \
+                     m AS (SELECT *, CASE WHEN ts <= LAG(ts) OVER (PARTITION BY k ORDER BY {{by}}) \
+                     + INTERVAL '{gap} milliseconds' THEN 0 ELSE 1 END AS first FROM d), \
+                     s AS (SELECT *, SUM(first) OVER (PARTITION BY k ORDER BY {{by}} \
+                     ROWS UNBOUNDED PRECEDING) AS session FROM m) \
+                     SELECT k, MIN(ts) AS window_start, \
+                     CAST(MAX(ts) + INTERVAL '{gap} milliseconds' AS TIMESTAMP(3)) AS window_end, \
+                     COUNT(*) AS n, SUM(i) AS s, MIN(id) AS least FROM s GROUP BY k, session"
+                )),
+                ..alone(format!(
+                    "WITH d AS ({first}) SELECT k, window_start, window_end, COUNT(*) AS n, \
+                     SUM(i) AS s, MIN(id) AS least \
+                     FROM SESSION(d, ts, INTERVAL '{gap} milliseconds') \
+                     GROUP BY k, window_start, window_end"
+                ))
+            }
+        }
+        _ => {
+            let rows = rng.between(1, 4);
+            let windows = Windows::Tumble { size: rng.between(500, 10_000), offset: 0 };
+            let counts = "SELECT k, window_start, window_end, COUNT(*) AS n, MAX(i) AS most \
+                          FROM {from}{filter} GROUP BY k, window_start, window_end";
+            let values = "SUM(n) AS n, MAX(n) AS largest, MAX(most) AS most";
+            Said {
+                windows,
+                from: windows.to_sql(stream, Spelling::Plain),
+                settings: KEEP,
+                batch: Some(format!(
+                    "WITH c AS ({counts}), w AS (SELECT *, (CAST(ROW_NUMBER() OVER \
+                     (PARTITION BY k ORDER BY window_end) AS BIGINT) - 1) / {rows} AS number FROM c) \
+                     SELECT k, MIN(window_end) AS window_start, MAX(window_end) AS window_end, \
+                     {values} FROM w GROUP BY k, number HAVING COUNT(*) = {rows}"
+                )),
+                ..alone(format!(
+                    "WITH c AS ({counts}) SELECT k, window_start, window_end, {values} \
+                     FROM TUMBLE_ROWS(c, window_end, {rows}) GROUP BY k, window_start, window_end"
                 ))
             }
         }
