@@ -213,11 +213,15 @@ pub(crate) fn refuse_union_with_table() -> Refusal {
 /// Why a node cannot stand between a stream and its aggregate, or above a bare stream.
 pub(crate) fn refuse_node(plan: &LogicalPlan) -> Refusal {
     match plan {
-        LogicalPlan::Window(_) => Refusal::new(
-            "plan::over",
-            "an OVER window over single events cannot run yet",
+        windows
+            if any_node(windows, |node| is_closed(node).is_some_and(|it| it.shape.is_some())) =>
+        {
+            Refusal::new(
+            "plan::mixes_windows",
+            "what is done window by window stands below a window function, OVER or a join that mixes windows",
         )
-        .help("aggregate over a window function first, and use OVER on the aggregate's rows: … ROW_NUMBER() OVER (PARTITION BY window_start, window_end ORDER BY COUNT(*) DESC)"),
+        .help("an aggregate can read the same windows once more, FROM TUMBLE(…, window_start, <their size>) GROUP BY …, window_start, window_end; ranks, ORDER BY and LIMIT go above the last of these")
+        }
         LogicalPlan::Sort(_) | LogicalPlan::Limit(_) => Refusal::new(
             "plan::sort",
             "ORDER BY and LIMIT over single events cannot run: a stream has no end",

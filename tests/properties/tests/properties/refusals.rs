@@ -236,6 +236,16 @@ const EVENTS: &[Refused] = &[
         "plan::over::unbounded",
         "",
     ),
+    (
+        "WITH a AS (SELECT k, window_start, window_end, COUNT(*) AS n FROM TUMBLE(events, ts, INTERVAL '1' HOUR) GROUP BY k, window_start, window_end), b AS (SELECT window_start, window_end, MAX(n) AS n FROM a GROUP BY window_start, window_end) SELECT window_end, SUM(n) AS n FROM TUMBLE(b, window_start, INTERVAL '1' DAY) GROUP BY window_end",
+        "plan::mixes_windows",
+        "",
+    ),
+    (
+        "WITH a AS (SELECT k, window_start, window_end FROM TUMBLE(events, ts, INTERVAL '1' HOUR) QUALIFY ROW_NUMBER() OVER (PARTITION BY window_start, window_end ORDER BY i, id) <= 3) SELECT k, window_end, COUNT(*) AS n FROM TUMBLE(a, window_start, INTERVAL '1' DAY) GROUP BY k, window_end",
+        "plan::mixes_windows",
+        "",
+    ),
     ("SELECT k, ts FROM events LIMIT 10", "plan::sort", ""),
     ("SELECT k, ts FROM events ORDER BY i LIMIT 10", "plan::sort", ""),
     (
