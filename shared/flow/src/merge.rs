@@ -21,6 +21,7 @@ mod late;
 mod operator;
 mod ordered;
 mod over;
+mod query;
 mod results;
 mod revisions;
 mod rows_windows;
@@ -32,17 +33,16 @@ use std::sync::Arc;
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
-use tidemill_model::{EventMs, Fingerprint, LogId, Segment, WallMs, Window, WindowShape};
-use tidemill_plan::{CheckpointTime, PipelinePlan, QueryPlan, part_number, stage_and_part};
+use tidemill_model::{EventMs, Fingerprint, LogId, Segment, WallMs};
+use tidemill_plan::{CheckpointTime, PipelinePlan, QueryPlan};
 
-use crate::ports::{Closed, OpenState, OpenWindows, QueryError, QueryResults, StatePart};
+use crate::ports::{Closed, OpenState, OpenWindows, QueryError, StatePart};
 use failed::Failures;
-use graph::{Closing, OpenGraph};
+use graph::OpenGraph;
 use late::{Ledger, Source};
+use query::{OpenQuery, OpenStage, empty};
 use results::Upper;
-use revisions::{Standing, told};
-use sessions::OpenSessions;
-use windows::OpenSlices;
+use revisions::Standing;
 
 /// The open windows of all queries of a pipeline.
 pub struct State {
@@ -55,24 +55,6 @@ pub struct State {
     ledger: Ledger,
     bytes_max: u64,
     show_content: bool,
-}
-
-struct OpenQuery {
-    plan: Arc<QueryPlan>,
-    stages: Vec<OpenStage>,
-    /// In place of the stages, for a query of rows.
-    graph: Option<OpenGraph>,
-    upper: Upper,
-    /// What sinks hold of windows whose results can still change.
-    standing: Standing,
-}
-
-/// The snapshot part of a stage that tells what was emitted of its windows.
-const TOLD: usize = 1;
-
-enum OpenStage {
-    Slices(OpenSlices),
-    Sessions(OpenSessions),
 }
 
 impl State {
@@ -121,17 +103,6 @@ impl State {
     fn query_of(&self, fingerprint: Fingerprint) -> Option<usize> {
         self.queries.iter().position(|query| query.plan.fingerprint == fingerprint)
     }
-}
-
-fn empty(query: &QueryPlan) -> Vec<OpenStage> {
-    query
-        .stages
-        .iter()
-        .map(|stage| match stage.shape {
-            WindowShape::Session { gap_ms } => OpenStage::Sessions(OpenSessions::new(gap_ms)),
-            _ => OpenStage::Slices(OpenSlices::default()),
-        })
-        .collect()
 }
 
 fn unreadable(query: &QueryPlan, reason: impl ToString) -> QueryError {
@@ -400,134 +371,6 @@ impl OpenState for State {
                 open
             })
             .collect()
-    }
-}
-
-impl OpenStage {
-    /// Bytes held, about.
-    fn bytes(&self) -> u64 {
-        match self {
-            OpenStage::Slices(slices) => slices.bytes(),
-            OpenStage::Sessions(sessions) => sessions.bytes(),
-        }
-    }
-}
-
-impl OpenQuery {
-    /// Bytes held, about.
-    fn bytes(&self) -> u64 {
-        let graph = self.graph.as_ref().map_or(0, OpenGraph::bytes);
-        let stages: u64 = self.stages.iter().map(OpenStage::bytes).sum();
-        graph + stages + self.standing.bytes()
-    }
-
-    /// The open state's parts that have rows.
-    fn parts(&mut self) -> datafusion::common::Result<Vec<StatePart>> {
-        let query = self.plan.fingerprint;
-        if let Some(graph) = &mut self.graph {
-            let parts = graph.parts(&self.plan)?.into_iter();
-            return Ok(parts.map(|(stage, batch)| StatePart { query, stage, batch }).collect());
-        }
-        let mut parts = Vec::new();
-        for (number, (stage, open)) in self.plan.stages.iter().zip(&mut self.stages).enumerate() {
-            let (rows, told) = match open {
-                OpenStage::Slices(slices) => (slices.seal_all(stage)?, None),
-                OpenStage::Sessions(sessions) => {
-                    (sessions.rows(stage)?, Some(told::rows(sessions.told())?))
-                }
-            };
-            parts.push((part_number(number, 0), rows));
-            parts.extend(told.map(|told| (part_number(number, TOLD), told)));
-        }
-        if !self.has_sessions() {
-            parts.push((part_number(0, TOLD), self.standing.rows(&self.plan)?));
-        }
-        let parts = parts.into_iter().filter(|(_, batch)| batch.num_rows() > 0);
-        Ok(parts.map(|(stage, batch)| StatePart { query, stage, batch }).collect())
-    }
-
-    fn has_sessions(&self) -> bool {
-        self.stages.iter().any(|stage| matches!(stage, OpenStage::Sessions(_)))
-    }
-
-    /// Schema of the part of this number.
-    fn part_schema(&self, number: u16) -> Option<SchemaRef> {
-        if let Some(graph) = &self.plan.graph {
-            return graph.state_schema(number);
-        }
-        let (stage, part) = stage_and_part(number);
-        let open = self.stages.get(stage)?;
-        match (part, open) {
-            (0, _) => Some(Arc::clone(&self.plan.stages[stage].partial)),
-            (TOLD, OpenStage::Sessions(_)) => Some(told::schema()),
-            (TOLD, OpenStage::Slices(_)) if stage == 0 => Some(Standing::schema(&self.plan)),
-            _ => None,
-        }
-    }
-
-    /// Takes over the part of this number.
-    fn restore(&mut self, number: u16, rows: RecordBatch) -> datafusion::common::Result<()> {
-        let (stage, part) = stage_and_part(number);
-        match (part, &mut self.stages[stage]) {
-            (0, OpenStage::Slices(slices)) => slices.restore(&self.plan.stages[stage], &rows),
-            (0, OpenStage::Sessions(sessions)) => {
-                sessions.restore(&self.plan, rows);
-                Ok(())
-            }
-            (_, OpenStage::Slices(_)) => self.standing.restore(&rows),
-            (_, OpenStage::Sessions(sessions)) => told::restore(sessions.told_mut(), &rows),
-        }
-    }
-
-    /// Closes this query's windows and computes their results; and whether the state changed in a
-    /// way that they do not show.
-    fn close(
-        &mut self,
-        before: Option<EventMs>,
-        watermark: EventMs,
-        failures: &mut Failures<'_>,
-    ) -> datafusion::common::Result<(QueryResults, bool)> {
-        let OpenQuery { plan, stages, graph, upper, .. } = self;
-        if let Some(graph) = graph {
-            let Closing { windows, moved } =
-                graph.close(plan, before, watermark, upper, failures)?;
-            let batch = upper.take(plan, failures)?;
-            return Ok((QueryResults { query: plan.name.clone(), windows, batch }, moved));
-        }
-        let mut windows = 0;
-        if let [OpenStage::Sessions(sessions)] = stages.as_mut_slice() {
-            let stage = &plan.stages[0];
-            if let Some((count, batch)) = sessions.close(plan, stage, watermark, failures)? {
-                windows = count;
-                upper.add(plan, None, vec![batch], failures)?;
-            }
-        } else {
-            let mut closing: Vec<Window> = Vec::new();
-            for (stage, open) in plan.stages.iter().zip(stages.iter()) {
-                if let OpenStage::Slices(slices) = open {
-                    closing.extend(slices.windows_closing(plan, stage, before, watermark));
-                }
-            }
-            closing.sort_unstable();
-            closing.dedup();
-            for window in closing {
-                windows += 1;
-                let mut batches = Vec::new();
-                for (stage, open) in plan.stages.iter().zip(stages.iter_mut()) {
-                    if let OpenStage::Slices(slices) = open {
-                        batches.push(slices.close(stage, window, failures)?);
-                    }
-                }
-                upper.add(plan, Some(window), batches, failures)?;
-            }
-            for (stage, open) in plan.stages.iter().zip(stages.iter_mut()) {
-                if let OpenStage::Slices(slices) = open {
-                    slices.forget(plan, stage, watermark);
-                }
-            }
-        }
-        let batch = upper.take(plan, failures)?;
-        Ok((QueryResults { query: plan.name.clone(), windows, batch }, false))
     }
 }
 

@@ -9,16 +9,17 @@
 //! 2. All stages that the upper plan is over have the same windows, so they close together, or it is
 //!    over rows.
 //!
-//! Not here: aggregates (`aggregate`), how joins are gathered (`joins`), what may stand above
+//! Not here: aggregates (`aggregate`, `results`), how joins are gathered (`joins`), what may stand above
 //! (`upper`).
 
 mod aggregate;
 pub(crate) mod joins;
+mod results;
 mod upper;
 
 use std::sync::Arc;
 
-use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
+use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion::common::{DFSchemaRef, DataFusionError, Result, internal_err};
 use datafusion::logical_expr::{
     Aggregate, Distinct, Expr, Extension, Join, LogicalPlan, Union, Window,
@@ -26,25 +27,19 @@ use datafusion::logical_expr::{
 use tidemill_model::{Keep, WindowShape};
 use tidemill_pipeline::Incomplete;
 
-use crate::assigned::{AnyShape, Assigned, assigned};
+use crate::assigned::assigned;
 use crate::error::Refusal;
-use crate::graph::{
-    self, AggregateRows, Derived, Glue, Graph, Node, NodeKind, OperatorPlan, Times,
-};
+use crate::graph::{self, Derived, Glue, Graph, Node, NodeKind, OperatorPlan, Times};
 use crate::leaf::{ClosedWindows, ROW};
 use crate::lineage::{any_node, any_part, plain};
 use crate::rows::{self, Scanned};
 use crate::stage::as_of::{AsOfStage, is_as_of};
-use crate::stage::count::{CountShape, CountStage, UNUSED};
 use crate::stage::join::{JoinStage, Joined};
 use crate::stage::over::{self, LastStage, OverStage};
 use crate::stage::rows::RowStage;
 use crate::stage::{OutputColumn, Stage};
 
-use aggregate::{
-    check_aggregate_expressions, check_partition, check_window_grouped, closed_leaf, cut_stage,
-    partitions, taken, windows_over_rows,
-};
+use aggregate::{check_partition, closed_leaf, cut_stage, partitions, windows_over_rows};
 use upper::{
     OVER_MIXES, OVER_MIXES_HELP, check_rows, check_upper, closes, equal_edges, joins_windows,
     over_in_windows, shape_above, without_order,
@@ -363,91 +358,6 @@ impl Cut {
         let shape = None;
         let node = ClosedWindows { stage, schema, output, shape, times, ordered_by, padded };
         LogicalPlan::Extension(Extension { node: Arc::new(node) })
-    }
-
-    /// An aggregate over count windows: rows are shipped, and counted in advance.
-    fn count(&mut self, aggregate: &Aggregate, shape: CountShape) -> Result<LogicalPlan> {
-        check_aggregate_expressions(aggregate)?;
-        let options = (self.options.keep, self.options.incomplete);
-        let (stage, plan) = CountStage::new(aggregate, shape, options)?;
-        let leaf = self.single_events(&plan)?;
-        self.counted(stage, &leaf, Arc::clone(&aggregate.schema))
-    }
-
-    /// Cuts off an aggregate over count windows of what another stage, `rows`, hands over.
-    fn count_rows(
-        &mut self,
-        aggregate: Aggregate,
-        windows: &Assigned,
-        rows: LogicalPlan,
-        shape: CountShape,
-    ) -> Result<LogicalPlan> {
-        let schema = Arc::clone(&aggregate.schema);
-        let number = self.nodes.len();
-        let aggregate = taken(aggregate, number, UNUSED)?;
-        check_partition(&aggregate, &windows.windows.partition_by)?;
-        let options = (self.options.keep, self.options.incomplete);
-        let (stage, plan) = CountStage::new(&aggregate, shape, options)?;
-        let moments = windows.moments(rows)?;
-        let plan = plan.transform_up(|node| {
-            Ok(Transformed::yes(match is_closed(&node) {
-                Some(leaf) if leaf.stage == number => moments.clone(),
-                _ => node.recompute_schema()?,
-            }))
-        })?;
-        self.counted(stage, &plan.data, schema)
-    }
-
-    /// Adds a stage of count windows over the rows of `plan`, the last column of which is the time.
-    fn counted(
-        &mut self,
-        stage: CountStage,
-        plan: &LogicalPlan,
-        schema: DFSchemaRef,
-    ) -> Result<LogicalPlan> {
-        let glue = Glue::new(plan, stage.input.fields().len() - 1)?;
-        let (times, ordered_by) = stage.times(glue.delay_ms);
-        let times = Times { times, ordered_by, padded: Vec::new() };
-        let operator = OperatorPlan::Count(Box::new(stage));
-        let derived = Derived { inputs: vec![glue], operator };
-        Ok(self.derived(derived, schema, times))
-    }
-
-    /// Cuts off an aggregate over windows of what another stage hands over.
-    fn aggregate_rows(&mut self, aggregate: Aggregate, windows: &Assigned) -> Result<LogicalPlan> {
-        let rows = self.staged(windows.input.clone())?;
-        let time = match plain(&windows.time) {
-            Expr::Column(column) => rows.schema().maybe_index_of_column(column),
-            _ => None,
-        };
-        let is_time = |index: &usize| graph::times(&rows)[*index].is_some();
-        let Some(time) = time.filter(is_time) else {
-            return Err(Refusal::new(
-                "plan::window::not_event_time",
-                format!("windows run on a time, and {} is none", windows.time),
-            )
-            .help("name an event time that the inner query hands on unchanged, or its window_start or window_end")
-            .into_engine());
-        };
-        let shape = match windows.windows.shape {
-            AnyShape::Time(shape) => shape,
-            AnyShape::Count(shape) => return self.count_rows(aggregate, windows, rows, shape),
-        };
-        let input = Glue::new(&rows, time)?;
-        let (delay_ms, number) = (input.delay_ms, self.nodes.len());
-        let schema = Arc::clone(&aggregate.schema);
-        let aggregate = taken(aggregate, number, shape)?;
-        if matches!(shape, WindowShape::Session { .. }) {
-            check_partition(&aggregate, &windows.windows.partition_by)?;
-        }
-        let below = rows::with_row(&aggregate.input)?;
-        let stage = Stage::new(&aggregate, below, Vec::new(), shape)?;
-        check_window_grouped(&stage)?;
-        let leaf = closed_leaf(&stage, number, schema, delay_ms);
-        let output = Arc::clone(&stage.closed);
-        let kind = NodeKind::AggregateRows(Box::new(AggregateRows { input, stage }));
-        self.nodes.push(Node { kind, output });
-        Ok(leaf)
     }
 
     fn aggregate(&mut self, aggregate: Aggregate) -> Result<LogicalPlan> {

@@ -23,7 +23,7 @@ use tidemill_plan::{CountShape, CountStage, ORDER, ROW};
 
 use super::failed::Failures;
 use super::operator::{Operator, Rows};
-use super::over::keys::{DROPPED, Keys};
+use super::over::keys::Keys;
 use super::over::typed;
 use super::results;
 use crate::aggregate::{States, rows_bytes};
@@ -257,16 +257,10 @@ impl Count {
     /// Forgets keys that are as new ones would be, once they are half of all.
     fn forget(&mut self) -> Result<()> {
         let lives = self.lives();
-        let live = lives.iter().filter(|lives| **lives).count();
-        if live * 2 > lives.len() || lives.is_empty() {
-            return Ok(());
+        if self.keys.forget(&lives, &mut self.open_keys)? {
+            let since = self.since.iter().zip(&lives);
+            self.since = since.filter(|(_, lives)| **lives).map(|(since, _)| *since).collect();
         }
-        let numbers = self.keys.retain(&lives)?;
-        for key in &mut self.open_keys {
-            *key = numbers[*key as usize];
-        }
-        let since = self.since.iter().zip(&numbers);
-        self.since = since.filter(|(_, key)| **key != DROPPED).map(|(since, _)| *since).collect();
         Ok(())
     }
 }

@@ -13,6 +13,7 @@
 //!
 //! Not here: which functions there are and what they need (`tidemill_plan::OverStage`).
 
+mod columns;
 mod exact_sum;
 mod extremes;
 mod framed;
@@ -26,24 +27,21 @@ use std::sync::Arc;
 use arrow::array::{
     Array, ArrayRef, AsArray, BooleanArray, Int64Array, RecordBatch, UInt32Array, new_empty_array,
 };
-use arrow::compute::{cast, concat, concat_batches, filter_record_batch, take_record_batch};
-use arrow::datatypes::{Int64Type, SchemaRef};
-use datafusion::common::{DataFusionError, Result, internal_err};
-use datafusion::physical_expr::PhysicalExpr;
+use arrow::compute::{concat, concat_batches, filter_record_batch, take_record_batch};
+use arrow::datatypes::Int64Type;
+use datafusion::common::{Result, internal_err};
 use tidemill_model::EventMs;
 use tidemill_plan::OverStage;
 
+use self::columns::{RowFailures, passing};
+pub(super) use self::columns::{evaluated, typed};
 use self::framed::Layout;
 use self::keys::{DROPPED, Keys, Marks};
 use self::needs::{KeyNeeds, Needs};
 use self::running::{Came, Running, columns_of};
-use super::failed::{Failures, Told};
+use super::failed::Failures;
 use super::operator::{Operator, Rows};
 use crate::aggregate::rows_bytes;
-use crate::blame;
-
-/// Rows, by number, on which functions fail.
-type RowFailures = Vec<(usize, DataFusionError)>;
 
 /// The open state of an OVER stage.
 pub(super) struct Over {
@@ -332,13 +330,8 @@ impl Over {
     /// Forgets keys of which nothing is needed, once they are half of all.
     fn forget(&mut self) -> Result<()> {
         let lives = self.lives();
-        let live = lives.iter().filter(|lives| **lives).count();
-        if live * 2 > lives.len() || lives.is_empty() {
+        if !self.keys.forget(&lives, &mut self.kept_keys)? {
             return Ok(());
-        }
-        let numbers = self.keys.retain(&lives)?;
-        for key in &mut self.kept_keys {
-            *key = numbers[*key as usize];
         }
         for (function, running) in self.stage.functions.iter().zip(&mut self.running) {
             if let Some(running) = running {
@@ -518,47 +511,6 @@ impl Operator for Over {
         let waiting = self.waiting.as_ref().map_or(0, rows_bytes);
         rows_bytes(&self.kept) + waiting + self.keys.bytes() + running
     }
-}
-
-/// Enters the rows that functions fail on, each once, but for those that were `told` before. Answers
-/// which rows are neither.
-fn passing(
-    mut failed: RowFailures,
-    rows: &RecordBatch,
-    told: Option<&BooleanArray>,
-    failures: &mut Failures<'_>,
-) -> Result<BooleanArray> {
-    let is_told = |row: usize| told.is_some_and(|told| told.value(row));
-    failed.sort_by_key(|(row, _)| *row);
-    failed.dedup_by_key(|(row, _)| *row);
-    failed.retain(|(row, _)| !is_told(*row));
-    let mut passes: Vec<bool> = (0..rows.num_rows()).map(|row| !is_told(row)).collect();
-    for (row, error) in &failed {
-        passes[*row] = false;
-        failures.enter(|| Told::rows(None, [&rows.slice(*row, 1)]), error)?;
-    }
-    Ok(BooleanArray::from(passes))
-}
-
-/// The expressions' values for each row. They fail on no row alone.
-pub(super) fn evaluated(
-    expressions: &[Arc<dyn PhysicalExpr>],
-    rows: &RecordBatch,
-) -> Result<Vec<ArrayRef>> {
-    expressions.iter().map(|expression| blame::values(expression, rows)).collect()
-}
-
-/// Columns under a schema; those are cast that the engine encoded in another way.
-pub(super) fn typed(schema: &SchemaRef, columns: Vec<ArrayRef>) -> Result<RecordBatch> {
-    let columns = columns
-        .into_iter()
-        .zip(schema.fields())
-        .map(|(column, field)| match column.data_type() == field.data_type() {
-            true => Ok(column),
-            false => cast(&column, field.data_type()),
-        })
-        .collect::<Result<Vec<_>, _>>()?;
-    Ok(RecordBatch::try_new(Arc::clone(schema), columns)?)
 }
 
 #[cfg(test)]

@@ -142,6 +142,20 @@ impl Keys {
             .collect()
     }
 
+    /// Drops the keys that do not live, once they are half of all, and answers whether it did. `held`
+    /// are numbers of keys that live.
+    pub(in crate::merge) fn forget(&mut self, lives: &[bool], held: &mut [u32]) -> Result<bool> {
+        let live = lives.iter().filter(|lives| **lives).count();
+        if live * 2 > lives.len() || lives.is_empty() {
+            return Ok(false);
+        }
+        let numbers = self.retain(lives)?;
+        for key in held {
+            *key = numbers[*key as usize];
+        }
+        Ok(true)
+    }
+
     /// Drops all keys but those that `wanted` says; answers the new number of each old one, or
     /// [`DROPPED`].
     pub(in crate::merge) fn retain(&mut self, wanted: &[bool]) -> Result<Vec<u32>> {

@@ -1,6 +1,7 @@
 //! What is kept, and in which order rows are handed on: operators driven tick by tick.
 
 use arrow::array::{Int64Array, StringArray, TimestampMillisecondArray};
+use arrow::datatypes::SchemaRef;
 use tidemill_plan::{Derived, NodeKind, OperatorPlan};
 use tidemill_testkit::Rng;
 

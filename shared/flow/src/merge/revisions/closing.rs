@@ -20,9 +20,9 @@ use tidemill_model::{EventMs, Window};
 use tidemill_plan::{Condition, Edge, QueryPlan, Revisions, Timing};
 
 use super::super::failed::{Failures, Told};
+use super::super::query::{OpenQuery, OpenStage};
 use super::super::results::{self, Upper};
 use super::super::sessions::OpenSessions;
-use super::super::{OpenQuery, OpenStage};
 use super::codec::KeyCodec;
 use super::{key_columns, tagged, withdrawn};
 use crate::ports::QueryResults;
