@@ -151,7 +151,9 @@ impl Column {
                 let ColumnType::Decimal { precision, scale } = self.data_type else {
                     return Err(wrong("a decimal", value));
                 };
-                let (Value::Number(text) | Value::Field(text)) = value else {
+                // Text too: many write decimals so, since readers make doubles of JSON's numbers, and
+                // so do this project's results.
+                let (Value::Number(text) | Value::Field(text) | Value::Text(text)) = value else {
                     return Err(wrong("a number", value));
                 };
                 let number =

@@ -185,7 +185,12 @@ fn decimals() {
             ("1.005", "1.01"),
             ("99999999.99", "99999999.99"),
             ("100000000", "dead: the number 100000000 does not fit into decimal(10, 2)"),
-            ("\"1\"", "dead: expected a number, found the text \"1\""),
+            ("\"12.34\"", "12.34"),
+            ("\"-1e2\"", "-100.00"),
+            ("\"100000000\"", "dead: the text \"100000000\" does not fit into decimal(10, 2)"),
+            ("\" 1\"", "dead: expected a number, found the text \" 1\""),
+            ("\"\"", "dead: expected a number, found the text \"\""),
+            ("true", "dead: expected a number, found true"),
         ],
     );
 }
