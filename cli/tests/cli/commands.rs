@@ -37,6 +37,18 @@ fn check_points_into_the_sql() {
     workspace.tidemill(&["check", "pipeline.toml"]).failed(1, &["valeu", "pipeline.toml:13"]);
 }
 
+/// The run read all input, and then told of a disk without room, again and again.
+#[test]
+fn what_a_format_cannot_hold_is_told_before_anything_runs() {
+    let pipeline = PIPELINE.replace("SELECT", "SELECT INTERVAL '1' DAY AS day,");
+    let sink = "\nsink = \"file\"\n[sinks.file]\ntype = \"file\"\nformat = \"parquet\"\n";
+    let workspace = Workspace::with_pipeline(&(pipeline + sink));
+    let words = ["query `per_key` as Parquet", "cast the column"];
+    workspace.tidemill(&["check", "pipeline.toml"]).failed(1, &words);
+    let run = ["run", "pipeline.toml", "--input", "events=/dev/null", "--output", "out"];
+    workspace.tidemill(&run).failed(1, &words);
+}
+
 #[test]
 fn explain_shows_both_parts_of_a_query() {
     let workspace = Workspace::new();

@@ -9,13 +9,12 @@
 
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, RecordBatch, StringArray, new_null_array};
-use arrow::datatypes::{DataType, Field, FieldRef, Schema, SchemaRef};
+use arrow::array::{ArrayRef, RecordBatch, StringArray};
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use async_trait::async_trait;
 use aws_sdk_s3::Client;
 use aws_sdk_s3::primitives::ByteStream;
-use parquet::errors::ParquetError;
-use tidemill_flow::emit::parquet::Writer;
+use tidemill_flow::emit::parquet::{Writer, check as can_be_parquet};
 use tidemill_flow::emit::{json, result_id};
 use tidemill_flow::ports::{Emission, QueryResults, Sink, SinkError, Taken};
 use tidemill_model::Epoch;
@@ -146,17 +145,6 @@ fn parquet(results: &QueryResults, epoch: Epoch) -> Result<Vec<u8>, String> {
         .and_then(|mut writer| writer.write(&batch).map(|()| writer))
         .and_then(Writer::finish)
         .map_err(|error| error.to_string())
-}
-
-/// Tries a row of nulls: some types are only refused when they are written.
-fn can_be_parquet(schema: &SchemaRef) -> Result<(), ParquetError> {
-    let nullable = |field: &FieldRef| field.as_ref().clone().with_nullable(true);
-    let schema = Arc::new(Schema::new(schema.fields().iter().map(nullable).collect::<Vec<_>>()));
-    let nulls = schema.fields().iter().map(|field| new_null_array(field.data_type(), 1));
-    let row = RecordBatch::try_new(Arc::clone(&schema), nulls.collect())?;
-    let mut writer = Writer::new(Vec::new(), schema)?;
-    writer.write(&row)?;
-    writer.finish().map(drop)
 }
 
 /// The rows' schema with their id before it.

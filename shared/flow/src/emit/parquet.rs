@@ -6,8 +6,8 @@
 use std::io::Write;
 use std::sync::Arc;
 
-use arrow::array::RecordBatch;
-use arrow::datatypes::SchemaRef;
+use arrow::array::{RecordBatch, new_null_array};
+use arrow::datatypes::{FieldRef, Schema, SchemaRef};
 use parquet::arrow::ArrowWriter;
 use parquet::basic::{Compression, ZstdLevel};
 use parquet::errors::ParquetError;
@@ -15,6 +15,21 @@ use parquet::file::properties::WriterProperties;
 
 /// A row group is written when it holds this many bytes, so that memory stays bounded.
 const ROW_GROUP_BYTES_MAX: usize = 32 * 1024 * 1024;
+
+/// Whether a file can hold these columns. Tries a row of nulls: some types are only refused when they
+/// are written.
+///
+/// # Errors
+/// Columns of a type that Parquet cannot hold.
+pub fn check(schema: &SchemaRef) -> Result<(), ParquetError> {
+    let nullable = |field: &FieldRef| field.as_ref().clone().with_nullable(true);
+    let schema = Arc::new(Schema::new(schema.fields().iter().map(nullable).collect::<Vec<_>>()));
+    let nulls = schema.fields().iter().map(|field| new_null_array(field.data_type(), 1));
+    let row = RecordBatch::try_new(Arc::clone(&schema), nulls.collect())?;
+    let mut writer = Writer::new(Vec::new(), schema)?;
+    writer.write(&row)?;
+    writer.finish().map(drop)
+}
 
 /// Writes batches of one schema.
 pub struct Writer<W: Write + Send> {
