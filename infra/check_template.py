@@ -191,7 +191,7 @@ def logs(template):
 def alarms(template):
     """Each of these is watched, in a metric that exists."""
     must = {
-        "Ticks", "UnmergedBytes", "BatchesStuck", "BatchesFailed", "DeadLetters",
+        "Ticks", "Behind", "BatchesStuck", "BatchesFailed", "DeadLetters",
         "KeyConflicts", "IteratorAge", "OffsetLag", "Errors", "Throttles", "WriteThrottleEvents",
     }  # fmt: skip
     watched = set()

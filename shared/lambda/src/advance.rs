@@ -239,6 +239,7 @@ impl Ticker {
         ];
         if summary.ticks > 0 {
             measured.push(m::OPEN_WINDOWS.is(summary.open_windows));
+            measured.push(m::BEHIND.is(u64::from(summary.behind)));
         }
         if let Some(lag_ms) = summary.lag_ms {
             measured.push(m::WATERMARK_LAG.is_about(lag_ms as f64));

@@ -45,8 +45,11 @@ pub const ROWS_REJECTED: Metric = Metric::new("RowsRejected", Unit::Count);
 pub const WATERMARK_LAG: Metric = Metric::new("WatermarkLag", Unit::Milliseconds);
 /// Windows that are open, over all queries; sessions too.
 pub const OPEN_WINDOWS: Metric = Metric::new("OpenWindows", Unit::Count);
-/// Bytes of segments that waited for a tick, at most what one tick takes (64 MiB).
+/// Bytes of segments that waited for a tick, at most about what one tick takes, which follows from the
+/// memory.
 pub const UNMERGED_BYTES: Metric = Metric::new("UnmergedBytes", Unit::Bytes);
+/// 1 when the invocation ended before everything that waited was merged and closed, else 0.
+pub const BEHIND: Metric = Metric::new("Behind", Unit::Count);
 /// Age of the newest checkpoint when the invocation ended. It grows while nothing arrives, because
 /// then nothing is written.
 pub const CHECKPOINT_AGE: Metric = Metric::new("CheckpointAge", Unit::Milliseconds);
@@ -73,5 +76,6 @@ pub const ALL: &[Metric] = &[
     WATERMARK_LAG,
     OPEN_WINDOWS,
     UNMERGED_BYTES,
+    BEHIND,
     CHECKPOINT_AGE,
 ];
