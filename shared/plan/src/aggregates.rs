@@ -67,7 +67,7 @@ impl StageAggregate {
                     crate::error::engine_message(&error)
                 ),
             )
-            .help("write it without DISTINCT or ORDER BY, or use another aggregate")
+            .help("write it without DISTINCT or ORDER BY, CAST its argument to another type, or use another aggregate")
             .into_engine()),
         }
     }

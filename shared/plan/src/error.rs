@@ -3,6 +3,8 @@
 //! Every error points into the pipeline file. Inside the planner a [`Refusal`] points into the
 //! SQL; [`PlanErrors`] turns byte ranges of SQL into byte ranges of the file.
 
+mod elsewhere;
+
 use std::ops::Range;
 
 use datafusion::common::utils::datafusion_strsim::levenshtein;
@@ -62,17 +64,19 @@ impl Refusal {
         });
         let message = engine_message(&error);
         let at = at.or_else(|| location_in(&message, sql));
-        Refusal { code: "plan::sql", message, help, at }
+        let (message, way_out) = elsewhere::told(message);
+        Refusal { code: "plan::sql", message, help: help.or(way_out.map(str::to_string)), at }
     }
 
     /// The refusal of an unknown function, with the closest of `functions` as its help. The engine
     /// suggests one too, but of several that are equally close another one each time, and however
     /// far it is.
     pub(crate) fn suggest<'a>(mut self, functions: impl Iterator<Item = &'a String>) -> Refusal {
-        let Some((message, _)) = self.message.split_once("\nDid you mean '") else { return self };
+        let message = self.message.split_once("\nDid you mean '").map_or(&*self.message, |it| it.0);
         let name =
             message.strip_prefix("Invalid function '").and_then(|rest| rest.split_once('\''));
         let Some((name, _)) = name else { return self };
+        self.help = self.help.or_else(|| elsewhere::function(name));
         let name = name.to_lowercase();
         let most = 1 + name.chars().count() / 4;
         let closest = functions

@@ -9,12 +9,15 @@
 //! TABLE(SESSION(__partitioned(s, a, b),    DESCRIPTOR(ts), INTERVAL '1' HOUR))
 //! ```
 //!
-//! As-of joins are rewritten too (`as_of`).
+//! As-of joins (`as_of`) and named windows (`named_windows`) are rewritten too. What the engine would
+//! read otherwise than it is meant is refused (`misread`).
 //!
 //! Not here: what the functions mean (`windowed`).
 
 mod as_of;
 mod depth;
+mod misread;
+mod named_windows;
 
 use datafusion::sql::sqlparser::ast::{Expr, Statement};
 use datafusion::sql::sqlparser::dialect::GenericDialect;
@@ -52,6 +55,8 @@ pub(crate) fn parse(sql: &str) -> Result<Statement, Refusal> {
     match (statements.pop(), statements.is_empty()) {
         (Some(mut query @ Statement::Query(_)), true) => {
             as_of::plain_statement(&mut query)?;
+            named_windows::written_out(&mut query)?;
+            misread::check(&query)?;
             Ok(query)
         }
         (Some(other), true) => Err(Refusal::new(
@@ -83,7 +88,10 @@ pub(crate) fn parse_condition(sql: &str) -> Result<Expr, Refusal> {
     let condition = parser.parse_expr().map_err(|error| syntax(error.to_string()))?;
     let rest = parser.next_token();
     match rest.token {
-        Token::EOF => Ok(condition),
+        Token::EOF => {
+            misread::check(&condition)?;
+            Ok(condition)
+        }
         _ => Err(syntax(format!("Expected: end of the condition, found: {rest}"))),
     }
 }
