@@ -1,5 +1,5 @@
-//! What the documents show can be run: every SQL block of `docs/sql.md` is planned against the
-//! pipeline at the top of that document, and every pipeline of `examples/` is read and planned.
+//! What the documents show can be run: every SQL block of `docs/sql.md` and `docs/migrating.md` is
+//! planned against the pipeline at the top of the former, and every pipeline of `examples/` is read and planned.
 //!
 //! A block says what stands beside it in the query's section: ```` ```sql with keep = "1d" ````.
 //! One that the document calls refused (```` ```sql refused CODE ````) must be refused with
@@ -62,13 +62,14 @@ fn every_query_of_the_sql_reference_plans_or_is_refused_as_it_says() {
     let folder = tempfile::tempdir().unwrap();
     fs::write(folder.path().join("products.csv"), table).unwrap();
 
+    let migrating = fs::read_to_string(root().join("docs/migrating.md")).unwrap();
+    let migrating = self::blocks(&migrating);
+    let of_sql = blocks.iter().map(|block| ("docs/sql.md", block));
+    let all = of_sql.chain(migrating.iter().map(|block| ("docs/migrating.md", block)));
     let (mut planned, mut refused) = (0, 0);
-    for block in blocks.iter().filter(|block| block.info.starts_with("sql")) {
-        assert!(
-            !block.text.contains("'''"),
-            "line {}: the SQL cannot be put into TOML",
-            block.line
-        );
+    for (file, block) in all.filter(|(_, block)| block.info.starts_with("sql")) {
+        let at = format!("{file}:{}", block.line);
+        assert!(!block.text.contains("'''"), "{at}: the SQL cannot be put into TOML");
         let options = block.info.strip_prefix("sql with ").unwrap_or_default();
         let text = format!("{pipeline}\n[queries.q]\n{options}\nsql = '''\n{}'''\n", block.text);
         let result = plan(&read(&text, folder.path()));
@@ -78,14 +79,14 @@ fn every_query_of_the_sql_reference_plans_or_is_refused_as_it_says() {
                 planned += 1;
             }
             (Some(code), Err(errors)) => {
-                assert_eq!(codes(&errors), [code], "docs/sql.md:{}", block.line);
+                assert_eq!(codes(&errors), [code], "{at}");
                 refused += 1;
             }
             (None, Err(errors)) => {
-                panic!("docs/sql.md:{}: {:?}", block.line, miette::Report::new(errors))
+                panic!("{at}: {:?}", miette::Report::new(errors))
             }
             (Some(code), Ok(_)) => {
-                panic!("docs/sql.md:{}: planned, but should be refused: {code}", block.line)
+                panic!("{at}: planned, but should be refused: {code}")
             }
         }
     }

@@ -218,6 +218,14 @@ fn path(
                 .help("write the members from the outside in, with single dots: \"user.id\""),
         );
     }
+    if owner.nests && members.len() > 1 && members[0] == "$" {
+        let message = format!("`path` of column `{}` of {of} begins with `$`", column.name);
+        errors.push(
+            PipelineError::new(code::BAD_VALUE, message)
+                .at(given.at.clone(), "no member is called `$`")
+                .help(format!("write \"{}\"", members[1..].join("."))),
+        );
+    }
     members
 }
 
