@@ -28,6 +28,7 @@ mod rows_windows;
 mod sessions;
 mod window_columns;
 mod windows;
+mod within;
 
 use std::sync::Arc;
 

@@ -3,15 +3,20 @@
 
 use std::sync::Arc;
 
-use datafusion::common::Result;
+use arrow::array::RecordBatch;
+use datafusion::common::{DFSchema, DataFusionError, Result};
 use datafusion::datasource::MemTable;
-use datafusion::execution::context::SessionContext;
+use datafusion::execution::context::{ExecutionProps, SessionContext};
 use datafusion::execution::session_state::{SessionState, SessionStateBuilder};
+use datafusion::logical_expr::physical_planning_context::PhysicalPlanningContext;
 use datafusion::logical_expr::planner::RelationPlanner;
-use datafusion::logical_expr::{AggregateUDF, LogicalPlan, ScalarUDF};
+use datafusion::logical_expr::simplify::SimplifyContext;
+use datafusion::logical_expr::{AggregateUDF, Expr, LogicalPlan, ScalarUDF};
 use datafusion::optimizer::optimize_projections::OptimizeProjections;
+use datafusion::optimizer::simplify_expressions::ExprSimplifier;
 use datafusion::optimizer::{Optimizer, OptimizerRule};
-use datafusion::physical_plan::ExecutionPlan;
+use datafusion::physical_expr::create_physical_expr;
+use datafusion::physical_plan::{ExecutionPlan, PhysicalExpr};
 use datafusion::physical_planner::{DefaultPhysicalPlanner, PhysicalPlanner};
 use datafusion::prelude::SessionConfig;
 use futures::FutureExt;
@@ -19,6 +24,7 @@ use tidemill_pipeline::Stream;
 
 use crate::functions::{CheckpointTime, join_markers, time_functions};
 use crate::leaf::{ClosedWindowsPlanner, StreamScan};
+use crate::rows;
 use crate::tables::StaticTable;
 
 /// Functions of a Rust program's own, for use in its pipeline's SQL.
@@ -96,6 +102,22 @@ pub(crate) fn physical(state: &SessionState, plan: &LogicalPlan) -> Result<Arc<d
     let planner =
         DefaultPhysicalPlanner::with_extension_planners(vec![Arc::new(ClosedWindowsPlanner)]);
     now(planner.create_physical_plan(plan, state))?
+}
+
+/// An expression as the engine runs it, which must give the same value whenever it is evaluated. The
+/// simplifier is part of that: it writes some functions out, such as COALESCE, which cannot be run as
+/// they are.
+pub(crate) fn physical_expr(expr: &Expr, schema: &DFSchema) -> Result<Arc<dyn PhysicalExpr>> {
+    rows::check_volatile(expr)?;
+    let context = SimplifyContext::builder().with_schema(Arc::new(schema.clone())).build();
+    let expr = ExprSimplifier::new(context).simplify(expr.clone())?;
+    let planning = PhysicalPlanningContext::default();
+    let physical = create_physical_expr(&expr, schema, &ExecutionProps::new(), &planning)?;
+    // What the engine cannot run shows here, and not on the first row.
+    match physical.evaluate(&RecordBatch::new_empty(Arc::clone(schema.inner()))) {
+        Err(error) if matches!(error.find_root(), DataFusionError::Internal(_)) => Err(error),
+        _ => Ok(physical),
+    }
 }
 
 /// The value of a future that waits for nothing.

@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use tidemill_model::WindowShape;
 
-use crate::graph::{Ingested, NodeKind};
+use crate::graph::{Derived, Ingested, NodeKind, OperatorPlan};
 use crate::query::QueryPlan;
 use crate::stage::Stage;
 use crate::stage::rows::RowStage;
@@ -80,6 +80,10 @@ pub fn explain(query: &QueryPlan) -> String {
         for glue in node.glue() {
             let _ = writeln!(text, "      rows of stage {}:", glue.from);
             indent(&mut text, &glue.plan.display_indent().to_string(), 8);
+        }
+        if let NodeKind::Derived(Derived { operator: OperatorPlan::Within(stage), .. }) = &node.kind
+        {
+            indent(&mut text, &stage.plan.display_indent().to_string(), 6);
         }
     }
     let each = match (query.shape.is_some(), query.row_wise) {

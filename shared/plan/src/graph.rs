@@ -13,7 +13,7 @@
 //! Not here: where a plan is cut (`split`), what a stage is (`stage`), running them (`flow`).
 
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
-use datafusion::common::{Result, internal_err};
+use datafusion::common::{DFSchemaRef, Result, internal_err};
 use datafusion::logical_expr::{Expr, LogicalPlan, Projection};
 use datafusion::physical_plan::PhysicalExpr;
 use std::sync::Arc;
@@ -30,6 +30,7 @@ use crate::stage::count::CountStage;
 use crate::stage::join::JoinStage;
 use crate::stage::over::{LastStage, OverStage};
 use crate::stage::rows::RowStage;
+use crate::stage::within::WithinStage;
 use crate::state_part::stage_and_part;
 
 /// The stages of a query of rows.
@@ -93,6 +94,8 @@ pub enum OperatorPlan {
     Last(Box<LastStage>),
     /// An aggregate over count windows.
     Count(Box<CountStage>),
+    /// Runs a plan window by window.
+    Within(Box<WithinStage>),
 }
 
 impl OperatorPlan {
@@ -104,6 +107,7 @@ impl OperatorPlan {
             OperatorPlan::Over(stage) => stage.parts(),
             OperatorPlan::Last(stage) => vec![Arc::clone(&stage.kept)],
             OperatorPlan::Count(stage) => stage.parts(),
+            OperatorPlan::Within(stage) => stage.state(),
         }
     }
 
@@ -118,6 +122,7 @@ impl OperatorPlan {
             OperatorPlan::Last(stage) => stage.partition_by.clone(),
             // Its input ends in plain columns.
             OperatorPlan::Count(_) => Vec::new(),
+            OperatorPlan::Within(_) => Vec::new(),
         }
     }
 
@@ -146,6 +151,7 @@ impl OperatorPlan {
                 count.keep_ms,
                 count.keys
             ),
+            OperatorPlan::Within(stage) => stage.describe(),
             OperatorPlan::Last(stage) => {
                 format!("last of {}\nkeep {:?}\n{:?}\n", stage.display, stage.keep_ms, stage.kept)
             }
@@ -200,6 +206,19 @@ impl Node {
         }
     }
 
+    /// The plans that advance runs for it.
+    pub(crate) fn advanced(&self) -> Vec<&LogicalPlan> {
+        let own = match &self.kind {
+            NodeKind::Aggregate(_) | NodeKind::Rows(_) => None,
+            NodeKind::AggregateRows(aggregate) => Some(&aggregate.stage.lower),
+            NodeKind::Derived(Derived { operator: OperatorPlan::Within(stage), .. }) => {
+                Some(&stage.plan)
+            }
+            NodeKind::Derived(_) => None,
+        };
+        self.glue().iter().map(|glue| &glue.plan).chain(own).collect()
+    }
+
     /// The windows that it hands over one by one; `None`: rows.
     pub fn shape(&self) -> Option<WindowShape> {
         match &self.kind {
@@ -221,8 +240,12 @@ impl NodeKind {
                 let AggregateRows { input, stage } = aggregate.as_mut();
                 vec![&mut input.plan, &mut stage.lower]
             }
-            NodeKind::Derived(derived) => {
-                derived.inputs.iter_mut().map(|glue| &mut glue.plan).collect()
+            NodeKind::Derived(Derived { inputs, operator }) => {
+                let within = match operator {
+                    OperatorPlan::Within(stage) => Some(&mut stage.plan),
+                    _ => None,
+                };
+                inputs.iter_mut().map(|glue| &mut glue.plan).chain(within).collect()
             }
         }
     }
@@ -323,6 +346,14 @@ pub(crate) struct TimeColumn {
     pub(crate) delay_ms: i64,
     /// See [`Glue::is_ordered`].
     pub(crate) is_ordered: bool,
+}
+
+/// A stage made of a plan, and what its leaf says.
+pub(crate) struct NewStage {
+    pub(crate) derived: Derived,
+    /// What it hands over.
+    pub(crate) schema: DFSchemaRef,
+    pub(crate) times: Times,
 }
 
 /// What is known of the times in what a stage hands over.

@@ -54,6 +54,7 @@ pub use stage::count::{CountShape, CountStage};
 pub use stage::join::{JOIN_STATE, JOINED, JoinStage, MATCHED, Residual};
 pub use stage::over::{LastStage, Method, OverCall, OverFunction, OverStage, Sight};
 pub use stage::rows::{LOG, RowStage};
+pub use stage::within::{WithinInput, WithinStage};
 pub use stage::{
     EVENT_TIME, GROUPING_ID, GroupingSetOf, OutputColumn, POSITION, RAW, RECORDS, SLICE_END,
     SLICE_START, Stage,

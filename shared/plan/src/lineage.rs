@@ -15,22 +15,32 @@ pub(crate) fn origin<'a>(
 
 /// The same for the output column of this index.
 pub(crate) fn origin_of_index(plan: &LogicalPlan, index: usize) -> Option<(&LogicalPlan, usize)> {
+    let origins = origins_of_index(plan, index)?;
+    let first = origins.first().copied()?;
+    origins.iter().all(|origin| leaf_name(*origin) == leaf_name(first)).then_some(first)
+}
+
+/// The same where a UNION may make it a column of several leaves.
+pub(crate) fn origins_of_index(
+    plan: &LogicalPlan,
+    index: usize,
+) -> Option<Vec<(&LogicalPlan, usize)>> {
     match plan {
         LogicalPlan::Projection(node) => match plain(node.expr.get(index)?) {
-            Expr::Column(column) => origin(&node.input, column),
+            Expr::Column(column) => origins(&node.input, column),
             _ => None,
         },
-        LogicalPlan::SubqueryAlias(node) => origin_of_index(&node.input, index),
-        LogicalPlan::Filter(node) => origin_of_index(&node.input, index),
-        LogicalPlan::Sort(node) => origin_of_index(&node.input, index),
-        LogicalPlan::Limit(node) => origin_of_index(&node.input, index),
-        LogicalPlan::Distinct(node) => origin_of_index(node.input(), index),
+        LogicalPlan::SubqueryAlias(node) => origins_of_index(&node.input, index),
+        LogicalPlan::Filter(node) => origins_of_index(&node.input, index),
+        LogicalPlan::Sort(node) => origins_of_index(&node.input, index),
+        LogicalPlan::Limit(node) => origins_of_index(&node.input, index),
+        LogicalPlan::Distinct(node) => origins_of_index(node.input(), index),
         LogicalPlan::Window(node) => {
             let passed = node.input.schema().fields().len();
-            (index < passed).then(|| origin_of_index(&node.input, index)).flatten()
+            (index < passed).then(|| origins_of_index(&node.input, index)).flatten()
         }
         LogicalPlan::Aggregate(node) => match plain(node.group_expr.get(index)?) {
-            Expr::Column(column) => origin(&node.input, column),
+            Expr::Column(column) => origins(&node.input, column),
             _ => None,
         },
         LogicalPlan::Join(node) => {
@@ -38,26 +48,27 @@ pub(crate) fn origin_of_index(plan: &LogicalPlan, index: usize) -> Option<(&Logi
             let column = Column::new(qualifier.cloned(), field.name());
             let in_left = node.left.schema().maybe_index_of_column(&column);
             match in_left {
-                Some(index) => origin_of_index(&node.left, index),
-                None => origin(&node.right, &column),
+                Some(index) => origins_of_index(&node.left, index),
+                None => origins(&node.right, &column),
             }
         }
         LogicalPlan::Unnest(node) => {
             let depends_on = *node.dependency_indices.get(index)?;
             let unnested = node.list_type_columns.iter().any(|(list, _)| *list == depends_on)
                 || node.struct_type_columns.contains(&depends_on);
-            (!unnested).then(|| origin_of_index(&node.input, depends_on)).flatten()
+            (!unnested).then(|| origins_of_index(&node.input, depends_on)).flatten()
         }
         LogicalPlan::Union(node) => {
-            let mut origins = node.inputs.iter().map(|input| origin_of_index(input, index));
-            let first = origins.next()??;
-            origins
-                .all(|origin| origin.is_some_and(|origin| leaf_name(origin) == leaf_name(first)))
-                .then_some(first)
+            let of_inputs = node.inputs.iter().map(|input| origins_of_index(input, index));
+            Some(of_inputs.collect::<Option<Vec<_>>>()?.concat())
         }
-        LogicalPlan::TableScan(_) | LogicalPlan::Extension(_) => Some((plan, index)),
+        LogicalPlan::TableScan(_) | LogicalPlan::Extension(_) => Some(vec![(plan, index)]),
         _ => None,
     }
+}
+
+fn origins<'a>(plan: &'a LogicalPlan, column: &Column) -> Option<Vec<(&'a LogicalPlan, usize)>> {
+    origins_of_index(plan, plan.schema().maybe_index_of_column(column)?)
 }
 
 /// Name of a leaf's column.

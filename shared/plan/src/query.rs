@@ -17,7 +17,9 @@ use xxhash_rust::xxh3::xxh3_128;
 use crate::engine::{self, Functions};
 use crate::error::{PlanErrors, Refusal};
 use crate::functions::CheckpointTime;
-use crate::graph::{Glue, Graph, Ingested, Node, NodeKind, describe_aggregate};
+use crate::graph::{
+    Derived, Glue, Graph, Ingested, Node, NodeKind, OperatorPlan, describe_aggregate,
+};
 use crate::lineage::any_node;
 use crate::result_key::{self, ResultKey};
 use crate::revisions::{self, Revisions};
@@ -25,6 +27,7 @@ use crate::run::Runner;
 use crate::split::{self, Options, Split};
 use crate::sql;
 use crate::stage::Stage;
+use crate::stage::within::WithinStage;
 use crate::tables::{self, StaticTable};
 use crate::windowed::WindowFunctions;
 
@@ -99,6 +102,11 @@ impl QueryPlan {
             Some((_, ingested)) => Runner::new(&self.state, ingested.lower()),
             None => internal_err!("ingest ships nothing for stage {stage}"),
         }
+    }
+
+    /// A runner of a plan that is run window by window.
+    pub fn within(&self, stage: &WithinStage) -> Result<Runner> {
+        Runner::new(&self.state, &stage.plan)
     }
 
     /// A runner of the lower plan of a stage that other stages feed.
@@ -239,8 +247,10 @@ fn plan_statement(
     let plan = split::joins::gathered(plan)?;
     let mut split = split::split(plan.clone(), options)?;
     if split.graph.is_some() {
-        // Rows travel whole: with the columns that somebody reads, and no others.
-        split = split::split(engine::needed_columns(state, plan)?, options)?;
+        // Rows travel whole: with the columns that somebody reads, and no others. Where those do not
+        // tell a row's window, and a stage must know it, they travel with all.
+        let needed = split::split(engine::needed_columns(state, plan)?, options);
+        split = needed.unwrap_or(split);
     }
     let Split { mut stages, mut graph, shape, upper } = split;
     let row_wise = shape.is_none() || split::is_row_wise(&upper);
@@ -289,8 +299,12 @@ fn plan_statement(
         for glue in node.glue() {
             planned.glue(glue)?;
         }
-        if let NodeKind::AggregateRows(aggregate) = &node.kind {
-            planned.lower_of(&aggregate.stage)?;
+        match &node.kind {
+            NodeKind::AggregateRows(aggregate) => drop(planned.lower_of(&aggregate.stage)?),
+            NodeKind::Derived(Derived { operator: OperatorPlan::Within(stage), .. }) => {
+                drop(planned.within(stage)?);
+            }
+            _ => {}
         }
     }
     planned.upper()?;
@@ -349,11 +363,16 @@ fn fingerprint(
         text += &format!("emit when {}\n", when.sql);
     }
     text += &format!("{}\n", upper.display_indent_schema());
+    let of_advance = graph.into_iter().flat_map(|graph| &graph.nodes).flat_map(Node::advanced);
+    let of_advance: Vec<&LogicalPlan> = of_advance.chain([upper]).collect();
     for (name, table) in static_tables {
-        if any_node(
-            upper,
-            |node| matches!(node, LogicalPlan::TableScan(scan) if scan.table_name.table() == name),
-        ) {
+        let reads = |plan: &&LogicalPlan| {
+            any_node(
+                plan,
+                |node| matches!(node, LogicalPlan::TableScan(scan) if scan.table_name.table() == name),
+            )
+        };
+        if of_advance.iter().any(reads) {
             text += &format!("table {name} {:032x}\n", table.hash);
         }
     }

@@ -213,15 +213,6 @@ pub(crate) fn refuse_union_with_table() -> Refusal {
 /// Why a node cannot stand between a stream and its aggregate, or above a bare stream.
 pub(crate) fn refuse_node(plan: &LogicalPlan) -> Refusal {
     match plan {
-        windows
-            if any_node(windows, |node| is_closed(node).is_some_and(|it| it.shape.is_some())) =>
-        {
-            Refusal::new(
-            "plan::mixes_windows",
-            "what is done window by window stands below a window function, OVER or a join that mixes windows",
-        )
-        .help("an aggregate can read the same windows once more, FROM TUMBLE(…, window_start, <their size>) GROUP BY …, window_start, window_end; ranks, ORDER BY and LIMIT go above the last of these")
-        }
         LogicalPlan::Sort(_) | LogicalPlan::Limit(_) => Refusal::new(
             "plan::sort",
             "ORDER BY and LIMIT over single events cannot run: a stream has no end",
@@ -302,6 +293,17 @@ pub(crate) fn refuse_volatile(name: &str, in_ingest: bool) -> Refusal {
     };
     Refusal::new("plan::volatile", format!("{name}() gives another value each time it is called"))
         .help(help)
+}
+
+/// Refuses an expression with a function that gives another value each time, `now()` among them.
+pub(crate) fn check_volatile(expr: &Expr) -> Result<()> {
+    expr.apply(|part| match part {
+        Expr::ScalarFunction(call) if call.func.signature().volatility == Volatility::Volatile => {
+            Err(refuse_volatile(call.func.name(), true).into_engine())
+        }
+        _ => Ok(TreeNodeRecursion::Continue),
+    })?;
+    Ok(())
 }
 
 fn is_early_window(input: &LogicalPlan, column: &Column) -> bool {

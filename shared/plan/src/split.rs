@@ -6,7 +6,7 @@
 //!
 //! # Invariants
 //! 1. Every stream of the query lies under exactly one cut.
-//! 2. All stages that the upper plan is over have the same windows, so they close together, or it is
+//! 2. All stages that the upper plan is over have the same windows and close them together, or it is
 //!    over rows.
 //!
 //! Not here: aggregates (`aggregate`, `results`), how joins are gathered (`joins`), what may stand above
@@ -20,7 +20,7 @@ mod upper;
 use std::sync::Arc;
 
 use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
-use datafusion::common::{DFSchemaRef, DataFusionError, Result, internal_err};
+use datafusion::common::{DataFusionError, Result, internal_err};
 use datafusion::logical_expr::{
     Aggregate, Distinct, Expr, Extension, Join, LogicalPlan, Union, Window,
 };
@@ -29,14 +29,15 @@ use tidemill_pipeline::Incomplete;
 
 use crate::assigned::assigned;
 use crate::error::Refusal;
-use crate::graph::{self, Derived, Glue, Graph, Node, NodeKind, OperatorPlan, Times};
+use crate::graph::{self, Derived, Glue, Graph, NewStage, Node, NodeKind, OperatorPlan, Times};
 use crate::leaf::{ClosedWindows, ROW};
 use crate::lineage::{any_node, any_part, plain};
 use crate::rows::{self, Scanned};
 use crate::stage::as_of::{AsOfStage, is_as_of};
-use crate::stage::join::{JoinStage, Joined};
+use crate::stage::join::{JoinStage, is_plain};
 use crate::stage::over::{self, LastStage, OverStage};
 use crate::stage::rows::RowStage;
+use crate::stage::within::{WithinStage, closes_after_ms};
 use crate::stage::{OutputColumn, Stage};
 
 use aggregate::{check_partition, closed_leaf, cut_stage, partitions, windows_over_rows};
@@ -71,9 +72,12 @@ pub(crate) fn split(plan: LogicalPlan, options: Options) -> Result<Split> {
     let reduced = over::reduced(&plan)?;
     let mut cut = Cut { nodes: Vec::new(), aggregates: Vec::new(), options, reduced };
     let upper = cut.node(plan)?;
-    let upper = without_order(cut.rows_of_records(upper)?);
+    let mut upper = without_order(cut.rows_of_records(upper)?);
     if any_node(&upper, |node| assigned(node).is_some()) {
         return Err(refuse_not_aggregated("add GROUP BY …, window_start, window_end"));
+    }
+    if shape_above(&upper)?.is_some() && !closes_together(&upper)? {
+        upper = cut.staged(upper)?;
     }
     let shape = shape_above(&upper)?;
     match shape {
@@ -239,7 +243,7 @@ impl Cut {
         times.resize(columns, None);
         let derived = Derived { inputs: vec![glue], operator };
         let times = Times { times, ordered_by: is_ordered.then_some(time), padded: Vec::new() };
-        Ok(self.derived(derived, Arc::clone(&window.schema), times))
+        Ok(self.derived(NewStage { derived, schema: Arc::clone(&window.schema), times }))
     }
 
     /// A join of two streams: within windows it belongs to the upper plan, else it is a stage.
@@ -291,17 +295,26 @@ impl Cut {
 
     /// A join of two plans over stages as a stage of its own.
     fn join_stage(&mut self, join: &Join) -> Result<LogicalPlan> {
-        let Joined { stage, schema, times } = match is_as_of(join) {
+        Ok(self.derived(match is_as_of(join) {
             true => AsOfStage::cut(join, self.options.keep)?,
             false => JoinStage::cut(join)?,
-        };
-        Ok(self.derived(stage, schema, times))
+        }))
     }
 
-    /// The plan with its joins within windows as stages: what another stage takes must come from one.
+    /// The plan with what looks at several rows of a window as stages of their own: what another stage
+    /// takes must come from one, row by row.
     fn staged(&mut self, plan: LogicalPlan) -> Result<LogicalPlan> {
-        if !any_node(&plan, is_join_of_stages) {
+        if !any_node(&plan, collects) {
             return Ok(plan);
+        }
+        let is_join = is_join_of_stages(&plan);
+        if collects(&plan)
+            && (!is_join || !can_be_stage(&plan))
+            && let Some(shape) = shape_above(&plan)?
+        {
+            check_upper(&plan, shape, stages_above(&plan)?.len())?;
+            let stage = WithinStage::cut(&plan, shape)?;
+            return Ok(self.derived(stage));
         }
         let inputs = plan
             .inputs()
@@ -309,9 +322,7 @@ impl Cut {
             .map(|input| self.staged(input.clone()))
             .collect::<Result<Vec<_>>>()?;
         match rebuilt(plan, inputs)? {
-            LogicalPlan::Join(join) if closes(&join.left) && closes(&join.right) => {
-                self.join_stage(&join)
-            }
+            LogicalPlan::Join(join) if is_join => self.join_stage(&join),
             other => Ok(other),
         }
     }
@@ -348,9 +359,9 @@ impl Cut {
         Ok(leaf)
     }
 
-    /// Adds a stage that other stages feed, and answers its leaf. `schema` is what it hands over.
-    fn derived(&mut self, derived: Derived, schema: DFSchemaRef, times: Times) -> LogicalPlan {
-        let Times { times, ordered_by, padded } = times;
+    /// Adds a stage that other stages feed, and answers its leaf.
+    fn derived(&mut self, stage: NewStage) -> LogicalPlan {
+        let NewStage { derived, schema, times: Times { times, ordered_by, padded } } = stage;
         let stage = self.nodes.len();
         let output = (0..schema.fields().len()).map(OutputColumn::Value).collect();
         let handed = Arc::clone(schema.inner());
@@ -393,6 +404,31 @@ impl Cut {
 fn refuse_not_aggregated(help: &str) -> DataFusionError {
     let message = "windows over another query's results need an aggregate";
     Refusal::new("plan::window::no_aggregate", message).help(help).into_engine()
+}
+
+/// Whether a node looks at several rows of windows that stages hand over.
+fn collects(plan: &LogicalPlan) -> bool {
+    match plan {
+        LogicalPlan::Aggregate(_)
+        | LogicalPlan::Window(_)
+        | LogicalPlan::Distinct(_)
+        | LogicalPlan::Sort(_)
+        | LogicalPlan::Limit(_) => closes(plan),
+        LogicalPlan::Union(_) => stages_above(plan).is_ok_and(|stages| stages.len() > 1),
+        other => is_join_of_stages(other),
+    }
+}
+
+/// Whether the windows that enter a plan close together. Rows do not wait for each other.
+fn closes_together(plan: &LogicalPlan) -> Result<bool> {
+    let mut closing = Vec::new();
+    graph::leaves(plan, &mut |leaf| closing.push(closes_after_ms(leaf)))?;
+    Ok(closing.windows(2).all(|pair| pair[0] == pair[1]))
+}
+
+/// Whether a join of windows can be a stage of its own.
+fn can_be_stage(plan: &LogicalPlan) -> bool {
+    matches!(plan, LogicalPlan::Join(join) if is_as_of(join) || is_plain(join))
 }
 
 /// Whether a node joins what stages hand over on both sides.

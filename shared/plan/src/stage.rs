@@ -23,6 +23,7 @@ pub(crate) mod count;
 pub(crate) mod join;
 pub(crate) mod over;
 pub(crate) mod rows;
+pub(crate) mod within;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -34,7 +35,9 @@ use datafusion::functions_aggregate::first_last::first_value_udaf;
 use datafusion::logical_expr::expr::{AggregateFunction, GroupingSet, NullTreatment, Sort};
 use datafusion::logical_expr::physical_planning_context::PhysicalPlanningContext;
 use datafusion::logical_expr::utils::grouping_set_to_exprlist;
-use datafusion::logical_expr::{Aggregate, Expr, ExprSchemable, LogicalPlan, Projection, col, lit};
+use datafusion::logical_expr::{
+    Aggregate, Expr, ExprSchemable, LogicalPlan, Projection, col, lit, when,
+};
 use datafusion::physical_expr::aggregate::LoweredAggregateBuilder;
 use tidemill_model::limits::GROUPING_SETS_MAX;
 use tidemill_model::{Position, WindowShape};
@@ -363,12 +366,16 @@ impl Columns {
             let first = params.args.first().cloned();
             params.order_by = first.map(|arg| Sort::new(arg, true, false)).into_iter().collect();
         }
-        params.args = params.args.into_iter().map(|arg| take(self, arg)).collect();
+        let filter = params.filter.as_deref();
+        let mut take_guarded =
+            |columns: &mut Columns, expr| Ok(take(columns, guarded(expr, filter)?));
+        params.args =
+            params.args.into_iter().map(|arg| take_guarded(self, arg)).collect::<Result<_>>()?;
         params.order_by = params
             .order_by
             .into_iter()
-            .map(|sort| Sort { expr: take(self, sort.expr), ..sort })
-            .collect();
+            .map(|sort| Ok(Sort { expr: take_guarded(self, sort.expr)?, ..sort }))
+            .collect::<Result<_>>()?;
         if params.distinct {
             // DISTINCT with ORDER BY wants the sort key to be the argument itself.
             if let (Some(arg), [sort]) = (params.args.first(), params.order_by.as_mut_slice())
@@ -387,6 +394,16 @@ impl Columns {
             name
         });
         Ok((Expr::AggregateFunction(AggregateFunction { func, params }), filter, ordered))
+    }
+}
+
+/// An argument that is computed of the rows only that FILTER lets through: on others it may fail.
+pub(crate) fn guarded(arg: Expr, filter: Option<&Expr>) -> Result<Expr> {
+    match filter {
+        Some(filter) if !matches!(plain(&arg), Expr::Column(_) | Expr::Literal(..)) => {
+            when(filter.clone(), arg).end()
+        }
+        _ => Ok(arg),
     }
 }
 

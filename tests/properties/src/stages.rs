@@ -1,6 +1,7 @@
 //! Queries of single events and of stages that feed each other, each with what a batch says for it.
 
 mod sequence;
+mod within;
 
 use crate::flow::Flow;
 use crate::oracle::{self, Answer, Question};
@@ -42,7 +43,7 @@ const fn on_time(name: &'static str, sql: &'static str, oracle: &'static str) ->
     Stages { name, sql, oracle, windows: TEN, grace: 0, settings: "", judges_late: false }
 }
 
-const SINGLE: [Stages; 19] = [
+const SINGLE: [Stages; 23] = [
     on_time(
         "filter",
         "SELECT id, ts, i * 2 AS twice FROM events WHERE b",
@@ -57,6 +58,41 @@ const SINGLE: [Stages; 19] = [
         "united",
         "SELECT id, ts, k FROM events UNION ALL SELECT id, ts, s FROM others WHERE NOT b",
         "SELECT id, ts, k FROM events UNION ALL SELECT id, ts, s FROM others WHERE NOT b",
+    ),
+    // FILTER did not keep its argument from failing on other rows, which were missing everywhere then.
+    windowed(
+        "a_filter_guards_its_argument",
+        TEN,
+        "SELECT window_end, k, SUM(100 / i) FILTER (WHERE i <> 0) AS s, COUNT(*) AS n
+         FROM TUMBLE(events, ts, INTERVAL '10 milliseconds') GROUP BY k, window_start, window_end",
+        "SELECT window_end, k, SUM(CASE WHEN i <> 0 THEN 100 / i END) AS s, COUNT(*) AS n
+         FROM w_events GROUP BY k, window_end",
+    ),
+    on_time(
+        "a_filter_guards_its_argument_over_rows",
+        "SELECT id, SUM(100 / i) FILTER (WHERE i <> 0) OVER (ORDER BY ts) AS s FROM events",
+        "SELECT id, SUM(CASE WHEN i <> 0 THEN 100 / i END) OVER (ORDER BY ts) AS s FROM events",
+    ),
+    // The engine writes COALESCE out before it runs; in OVER and in joins nobody did, and advance stopped.
+    on_time(
+        "functions_that_are_written_out_in_over",
+        "SELECT id, SUM(COALESCE(i, 0)) FILTER (WHERE COALESCE(b, false)) OVER w AS s,
+                COUNT(*) OVER w AS n
+         FROM events WINDOW w AS (PARTITION BY COALESCE(k, 'z') ORDER BY ts
+                                  RANGE BETWEEN INTERVAL '9 milliseconds' PRECEDING AND CURRENT ROW)",
+        "SELECT id, SUM(COALESCE(i, 0)) FILTER (WHERE COALESCE(b, false)) OVER w AS s,
+                COUNT(*) OVER w AS n
+         FROM events WINDOW w AS (PARTITION BY COALESCE(k, 'z') ORDER BY ts
+                                  RANGE BETWEEN INTERVAL '9 milliseconds' PRECEDING AND CURRENT ROW)",
+    ),
+    on_time(
+        "functions_that_are_written_out_in_a_join",
+        "SELECT a.id, b.id AS other FROM events a LEFT JOIN others b
+           ON NVL(a.k, 'z') = COALESCE(b.k, 'z') AND COALESCE(a.i, b.i, 3) > 2
+          AND b.ts BETWEEN a.ts - INTERVAL '5 milliseconds' AND a.ts",
+        "SELECT a.id, b.id AS other FROM events a LEFT JOIN others b
+           ON NVL(a.k, 'z') = COALESCE(b.k, 'z') AND COALESCE(a.i, b.i, 3) > 2
+          AND b.ts BETWEEN a.ts - INTERVAL '5 milliseconds' AND a.ts",
     ),
     windowed(
         "hops",
@@ -227,7 +263,7 @@ const SINGLE: [Stages; 19] = [
 
 /// All queries.
 pub fn all() -> Vec<Stages> {
-    SINGLE.into_iter().chain(sequence::ALL).collect()
+    SINGLE.into_iter().chain(sequence::ALL).chain(within::ALL).collect()
 }
 
 impl Stages {

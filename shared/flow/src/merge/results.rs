@@ -241,8 +241,8 @@ impl Upper {
     }
 }
 
-/// The rows of an upper plan over one batch per stage.
-fn run(runner: &mut Runner, stages: &[Option<RecordBatch>]) -> Result<Vec<RecordBatch>> {
+/// The rows of a plan over one batch per stage.
+pub(super) fn run(runner: &mut Runner, stages: &[Option<RecordBatch>]) -> Result<Vec<RecordBatch>> {
     runner.run(|slot| match slot.feed {
         Feed::Stage(stage) => Ok(stages.get(stage).cloned().flatten()),
         Feed::Stream(_) => Ok(None),
@@ -263,7 +263,7 @@ fn cut(stages: &[Option<RecordBatch>], chosen: Range<u32>) -> Vec<Option<RecordB
 }
 
 /// A batch under another schema, columns cast where the engine chose another encoding.
-fn retyped(
+pub(super) fn retyped(
     schema: &SchemaRef,
     batch: &RecordBatch,
 ) -> Result<RecordBatch, arrow::error::ArrowError> {

@@ -19,9 +19,18 @@ pub(super) fn windows_of(
     stage: usize,
     rows: &RecordBatch,
 ) -> Result<Vec<Option<Window>>> {
-    let (output, shape) = columns_of(plan, stage);
+    let (columns, shape) = columns_of(plan, stage);
+    windows_in(columns, shape, rows)
+}
+
+/// The window of each of these rows, which are windows of `shape`.
+pub(super) fn windows_in(
+    columns: &[OutputColumn],
+    shape: Option<WindowShape>,
+    rows: &RecordBatch,
+) -> Result<Vec<Option<Window>>> {
     let edge = |wanted: OutputColumn| {
-        let index = output.iter().position(|column| *column == wanted);
+        let index = columns.iter().position(|column| *column == wanted);
         let times = index.map(|index| cast(rows.column(index), &DataType::Int64)).transpose();
         times.map(|times| times.map(|times| times.as_primitive::<Int64Type>().clone()))
     };

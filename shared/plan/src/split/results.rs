@@ -15,7 +15,9 @@ use super::aggregate::{
 use super::{Cut, is_closed};
 use crate::assigned::{AnyShape, Assigned};
 use crate::error::Refusal;
-use crate::graph::{self, AggregateRows, Derived, Glue, Node, NodeKind, OperatorPlan, Times};
+use crate::graph::{
+    self, AggregateRows, Derived, Glue, NewStage, Node, NodeKind, OperatorPlan, Times,
+};
 use crate::lineage::plain;
 use crate::rows;
 use crate::stage::Stage;
@@ -71,7 +73,7 @@ impl Cut {
         let times = Times { times, ordered_by, padded: Vec::new() };
         let operator = OperatorPlan::Count(Box::new(stage));
         let derived = Derived { inputs: vec![glue], operator };
-        Ok(self.derived(derived, schema, times))
+        Ok(self.derived(NewStage { derived, schema, times }))
     }
 
     /// Cuts off an aggregate over windows of what another stage hands over.

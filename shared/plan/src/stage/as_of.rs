@@ -19,10 +19,10 @@ use datafusion::physical_plan::PhysicalExpr;
 use tidemill_model::Keep;
 
 use super::bounds::{Bounds, Sides};
-use super::join::{Condition, Joined, physical_keys};
+use super::join::{Condition, physical_keys};
 use crate::error::Refusal;
 use crate::functions::{AS_OF, AS_OF_TIME};
-use crate::graph::{Derived, Glue, OperatorPlan, Times};
+use crate::graph::{Derived, Glue, NewStage, OperatorPlan, Times};
 use crate::lineage::any_part;
 
 /// State column of versions: the last time at which the version's key came, milliseconds; null: the
@@ -67,7 +67,7 @@ pub(crate) fn is_as_of(join: &Join) -> bool {
 
 impl AsOfStage {
     /// The stage that an as-of join of two inputs, both over stages, is.
-    pub(crate) fn cut(join: &Join, keep: Keep) -> Result<Joined> {
+    pub(crate) fn cut(join: &Join, keep: Keep) -> Result<NewStage> {
         let is_outer = match join.join_type {
             JoinType::Inner => false,
             JoinType::Left => true,
@@ -125,9 +125,9 @@ impl AsOfStage {
         };
         let mut times = vec![None; stage.output.fields().len()];
         times[matching.left] = Some(delay_ms);
-        Ok(Joined {
+        Ok(NewStage {
             schema: Arc::clone(&join.schema),
-            stage: Derived { inputs, operator: OperatorPlan::AsOf(Box::new(stage)) },
+            derived: Derived { inputs, operator: OperatorPlan::AsOf(Box::new(stage)) },
             times: Times { times, ordered_by: Some(matching.left), padded: Vec::new() },
         })
     }

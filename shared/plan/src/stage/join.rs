@@ -14,19 +14,17 @@ use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use datafusion::common::tree_node::{Transformed, TreeNode};
-use datafusion::common::{DFSchema, DFSchemaRef, JoinType, NullEquality, Result};
-use datafusion::execution::context::ExecutionProps;
-use datafusion::logical_expr::physical_planning_context::PhysicalPlanningContext;
+use datafusion::common::{DFSchema, JoinType, NullEquality, Result};
 use datafusion::logical_expr::utils::{conjunction, split_conjunction};
 use datafusion::logical_expr::{BinaryExpr, Expr, Join, LogicalPlan, Operator};
-use datafusion::physical_expr::create_physical_expr;
 use datafusion::physical_expr::expressions::Column as PhysicalColumn;
 use datafusion::physical_expr::utils::collect_columns;
 use datafusion::physical_plan::PhysicalExpr;
 
 use super::bounds::{Bounds, Sides};
+use crate::engine::physical_expr;
 use crate::error::Refusal;
-use crate::graph::{Derived, Glue, OperatorPlan, TimeColumn, Times, times};
+use crate::graph::{Derived, Glue, NewStage, OperatorPlan, TimeColumn, Times, times};
 use crate::leaf::Padded;
 
 /// State column of a join's rows: [`JOINED`] and [`MATCHED`], ored.
@@ -71,13 +69,6 @@ pub struct Residual {
     pub columns: [Vec<usize>; 2],
     /// Their schema.
     pub schema: SchemaRef,
-}
-
-/// A stage made of a join, and what its leaf says.
-pub(crate) struct Joined {
-    pub(crate) stage: Derived,
-    pub(crate) schema: DFSchemaRef,
-    pub(crate) times: Times,
 }
 
 /// A join's condition, taken apart.
@@ -214,7 +205,7 @@ impl JoinStage {
     }
 
     /// The stage that a join of two inputs, both over stages, is.
-    pub(crate) fn cut(join: &Join) -> Result<Joined> {
+    pub(crate) fn cut(join: &Join) -> Result<NewStage> {
         check_kind(join)?;
         let mut condition = Condition::of(join)?;
         let bounds = condition.take_bounds(join)?;
@@ -237,9 +228,9 @@ impl JoinStage {
         };
         let of_sides = [times(&join.left), times(&join.right)];
         let times = stage.output_times(&inputs, &of_sides);
-        Ok(Joined {
+        Ok(NewStage {
             schema: Arc::clone(&join.schema),
-            stage: Derived { inputs, operator: OperatorPlan::Join(Box::new(stage)) },
+            derived: Derived { inputs, operator: OperatorPlan::Join(Box::new(stage)) },
             times,
         })
     }
@@ -309,6 +300,11 @@ fn sides_of(join_type: JoinType) -> [(bool, bool); 2] {
     }
 }
 
+/// Whether rows that match decide alone what a join gives.
+pub(crate) fn is_plain(join: &Join) -> bool {
+    check_kind(join).is_ok()
+}
+
 fn check_kind(join: &Join) -> Result<()> {
     if matches!(join.join_type, JoinType::LeftMark | JoinType::RightMark) {
         return Err(Refusal::new(
@@ -334,20 +330,15 @@ pub(crate) fn physical_keys(
     join: &Join,
     keys: &[(Expr, Expr)],
 ) -> Result<[Vec<Arc<dyn PhysicalExpr>>; 2]> {
-    let left = keys.iter().map(|(left, _)| physical(left, join.left.schema()));
-    let right = keys.iter().map(|(_, right)| physical(right, join.right.schema()));
+    let left = keys.iter().map(|(left, _)| physical_expr(left, join.left.schema()));
+    let right = keys.iter().map(|(_, right)| physical_expr(right, join.right.schema()));
     Ok([left.collect::<Result<_>>()?, right.collect::<Result<_>>()?])
-}
-
-fn physical(expr: &Expr, schema: &DFSchema) -> Result<Arc<dyn PhysicalExpr>> {
-    let context = PhysicalPlanningContext::default();
-    create_physical_expr(expr, schema, &ExecutionProps::new(), &context)
 }
 
 fn residual(join: &Join, rest: Vec<Expr>) -> Result<Option<Residual>> {
     let Some(rest) = conjunction(rest) else { return Ok(None) };
     let both = join.left.schema().join(join.right.schema())?;
-    let condition = physical(&rest, &both)?;
+    let condition = physical_expr(&rest, &both)?;
     let mut used: Vec<usize> = collect_columns(&condition).iter().map(|it| it.index()).collect();
     used.sort_unstable();
     let condition = condition.transform(|part| {

@@ -28,21 +28,18 @@ mod reduced;
 use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
-use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion::common::{DFSchema, Result, ScalarValue, internal_err};
-use datafusion::execution::context::ExecutionProps;
 use datafusion::logical_expr::expr::{Sort, WindowFunction};
-use datafusion::logical_expr::physical_planning_context::PhysicalPlanningContext;
-use datafusion::logical_expr::{Expr, LogicalPlan, Volatility, Window};
+use datafusion::logical_expr::{Expr, LogicalPlan, Window};
+use datafusion::physical_expr::PhysicalExpr;
 use datafusion::physical_expr::aggregate::AggregateFunctionExpr;
-use datafusion::physical_expr::{PhysicalExpr, create_physical_expr};
 use tidemill_model::Keep;
 
 pub use self::last::LastStage;
 pub(crate) use self::reduced::{is_by_time, reduced};
+use crate::engine::physical_expr;
 use crate::error::Refusal;
 use crate::lineage::plain;
-use crate::rows;
 
 /// Kept column: event time of the row, or of the key's last row; milliseconds.
 pub(crate) const TIME: &str = "__time";
@@ -381,6 +378,12 @@ fn ordered_by(
     let name = call.fun.name().to_uppercase();
     match (column, order_by) {
         (Some(column), _) => Ok(column),
+        (None, _) if !(0..times.len()).any(|index| is_time(&index)) => Err(Refusal::new(
+            "plan::over::order",
+            format!("{name}() OVER works on rows that come in no order of time"),
+        )
+        .help("LEAD and frames of rows FOLLOWING put them out of order: beside OVER by another key they need a keep that ends, or a query of their own; else hand on a time in the subquery")
+        .into_engine()),
         (None, [sort]) if !sort.asc => Err(Refusal::new(
             "plan::over::order",
             format!("{name}() OVER runs backwards in time, and a stream has no last row"),
@@ -417,26 +420,15 @@ fn ordered_by(
 /// Expressions over the input, as the engine runs them.
 pub(super) struct Compiler<'a> {
     pub(super) input: &'a DFSchema,
-    props: ExecutionProps,
-    context: PhysicalPlanningContext,
 }
 
 impl<'a> Compiler<'a> {
     fn new(input: &'a DFSchema) -> Compiler<'a> {
-        let (props, context) = (ExecutionProps::new(), PhysicalPlanningContext::default());
-        Compiler { input, props, context }
+        Compiler { input }
     }
 
     /// The expression, which must give the same value whenever it is evaluated.
     pub(super) fn physical(&self, expr: &Expr) -> Result<Arc<dyn PhysicalExpr>> {
-        expr.apply(|part| match part {
-            Expr::ScalarFunction(call)
-                if call.func.signature().volatility == Volatility::Volatile =>
-            {
-                Err(rows::refuse_volatile(call.func.name(), true).into_engine())
-            }
-            _ => Ok(TreeNodeRecursion::Continue),
-        })?;
-        create_physical_expr(plain(expr), self.input, &self.props, &self.context)
+        physical_expr(plain(expr), self.input)
     }
 }

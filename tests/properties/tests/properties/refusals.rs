@@ -237,13 +237,23 @@ const EVENTS: &[Refused] = &[
         "",
     ),
     (
-        "WITH a AS (SELECT k, window_start, window_end, COUNT(*) AS n FROM TUMBLE(events, ts, INTERVAL '1' HOUR) GROUP BY k, window_start, window_end), b AS (SELECT window_start, window_end, MAX(n) AS n FROM a GROUP BY window_start, window_end) SELECT window_end, SUM(n) AS n FROM TUMBLE(b, window_start, INTERVAL '1' DAY) GROUP BY window_end",
+        "WITH a AS (SELECT k, window_start, window_end, COUNT(*) AS n FROM SESSION(events, ts, INTERVAL '1' HOUR) GROUP BY k, window_start, window_end ORDER BY n LIMIT 3) SELECT window_end, SUM(n) AS n FROM TUMBLE(a, window_end, INTERVAL '1' DAY) GROUP BY window_end",
         "plan::mixes_windows",
         "",
     ),
     (
-        "WITH a AS (SELECT k, window_start, window_end FROM TUMBLE(events, ts, INTERVAL '1' HOUR) QUALIFY ROW_NUMBER() OVER (PARTITION BY window_start, window_end ORDER BY i, id) <= 3) SELECT k, window_end, COUNT(*) AS n FROM TUMBLE(a, window_start, INTERVAL '1' DAY) GROUP BY k, window_end",
+        "WITH a AS (SELECT k, window_start, window_end, COUNT(*) AS n FROM TUMBLE(events, ts, INTERVAL '1' HOUR) GROUP BY k, window_start, window_end), b AS (SELECT window_start, MAX(n) AS n, MAX(now()) AS at FROM a GROUP BY window_start) SELECT window_end, SUM(n) AS n, MAX(at) AS at FROM TUMBLE(b, window_start, INTERVAL '1' DAY) GROUP BY window_end",
+        "plan::volatile",
+        "",
+    ),
+    (
+        "WITH a AS (SELECT k, ts, i FROM TUMBLE(events, ts, INTERVAL '1' HOUR) UNION ALL SELECT k, ts, SUM(i) OVER (ORDER BY ts) AS i FROM events) SELECT k, window_end, SUM(i) AS n FROM TUMBLE(a, ts, INTERVAL '1' DAY) GROUP BY k, window_end",
         "plan::mixes_windows",
+        "",
+    ),
+    (
+        "WITH a AS (SELECT k, ts, SUM(i) OVER (ORDER BY ts) AS s FROM events UNION ALL SELECT k, ts, SUM(i) OVER (ORDER BY ts) AS s FROM others) SELECT k, window_end, SUM(s) AS n FROM TUMBLE(a, ts, INTERVAL '1' DAY) GROUP BY k, window_end",
+        "plan::union::stages",
         "",
     ),
     ("SELECT k, ts FROM events LIMIT 10", "plan::sort", ""),
@@ -317,6 +327,21 @@ const EVENTS: &[Refused] = &[
     (
         "SELECT e.k FROM events e ASOF JOIN names n MATCH_CONDITION (e.i >= n.weight) ON e.k = n.k",
         "plan::join::as_of",
+        "",
+    ),
+    (
+        "SELECT e.k FROM events e JOIN others o ON e.k = o.k AND e.f > random() AND o.ts BETWEEN e.ts AND e.ts + INTERVAL '1' DAY",
+        "plan::volatile",
+        "",
+    ),
+    (
+        "SELECT e.k FROM events e LEFT JOIN others o ON e.k = o.k AND e.ts < now() AND o.ts BETWEEN e.ts AND e.ts + INTERVAL '1' DAY",
+        "plan::volatile",
+        "",
+    ),
+    (
+        "SELECT k, LEAD(i) OVER (ORDER BY ts) AS a, SUM(i) OVER (PARTITION BY k ORDER BY ts RANGE BETWEEN INTERVAL '1' DAY PRECEDING AND CURRENT ROW) AS b FROM events",
+        "plan::over::order",
         "",
     ),
     (

@@ -79,7 +79,7 @@ fn said(stream: &str, rng: &mut Rng) -> Said {
     };
     let ms = |rng: &mut Rng| rng.between(1, 20_000);
     let number = "ROW_NUMBER() OVER (PARTITION BY window_start, window_end, k ORDER BY i DESC, id)";
-    match rng.below(10) {
+    match rng.below(11) {
         0 => alone(format!("SELECT {COLUMNS}, k, i * 2 AS twice FROM {{from}}{{filter}}")),
         1 => {
             let before = ms(rng);
@@ -177,6 +177,25 @@ fn said(stream: &str, rng: &mut Rng) -> Said {
             }
         }
         8 => {
+            let windows = Windows::Tumble { size: rng.between(500, 10_000), offset: 0 };
+            Said {
+                windows,
+                from: windows.to_sql(stream, Spelling::Plain),
+                // A row of a window's end may still come when the end has just been reached.
+                delay: 1,
+                ..alone(format!(
+                    "SELECT window_start, window_end, k, n, SUM(n) OVER w AS lately FROM (SELECT k, \
+                     window_start, window_end, COUNT(*) AS n FROM {{from}}{{filter}} \
+                     GROUP BY k, window_start, window_end QUALIFY ROW_NUMBER() OVER \
+                     (PARTITION BY window_start, window_end ORDER BY COUNT(*) DESC, k) <= {}) \
+                     WINDOW w AS (PARTITION BY k ORDER BY window_end \
+                     RANGE BETWEEN INTERVAL '{} milliseconds' PRECEDING AND CURRENT ROW)",
+                    rng.between(1, 3),
+                    rng.between(1, 30_000)
+                ))
+            }
+        }
+        9 => {
             let gap = rng.between(500, 20_000);
             let first = "SELECT id, ts, k, i FROM {from}{filter} \
                          QUALIFY ROW_NUMBER() OVER (PARTITION BY k, i ORDER BY {by}) = 1";

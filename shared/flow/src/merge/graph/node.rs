@@ -17,6 +17,7 @@ use crate::merge::over::last::Last;
 use crate::merge::rows_windows::RowsWindows;
 use crate::merge::sessions::OpenSessions;
 use crate::merge::windows::OpenSlices;
+use crate::merge::within::Within;
 
 /// One open stage.
 pub(super) enum OpenNode {
@@ -83,18 +84,19 @@ pub(super) fn open(plan: &QueryPlan, node: &Node) -> Result<OpenNode> {
                 .enumerate()
                 .map(|(input, glue)| Input::new(plan, glue, &operator.of_each_row(input)))
                 .collect::<Result<_>>()?,
-            operator: start(operator)?,
+            operator: start(plan, operator)?,
         },
     })
 }
 
 /// An operator without state.
-fn start(operator: &OperatorPlan) -> Result<Box<dyn Operator>> {
+fn start(plan: &QueryPlan, operator: &OperatorPlan) -> Result<Box<dyn Operator>> {
     Ok(match operator {
         OperatorPlan::Join(stage) => Box::new(IntervalJoin::new(stage)?),
         OperatorPlan::AsOf(stage) => Box::new(AsOfJoin::new(stage)?),
         OperatorPlan::Over(stage) => Box::new(Over::new(stage)?),
         OperatorPlan::Last(stage) => Box::new(Last::new(stage)),
         OperatorPlan::Count(stage) => Box::new(Count::new(stage)?),
+        OperatorPlan::Within(stage) => Box::new(Within::new(plan, stage)?),
     })
 }

@@ -18,6 +18,7 @@ use tidemill_model::Keep;
 use super::{Compiler, Method, OverCall, OverFunction, Sight};
 use crate::error::{Refusal, engine_message};
 use crate::lineage::any_part;
+use crate::stage::guarded;
 
 /// A call, with arguments that have no numbers yet.
 pub(super) struct Read {
@@ -63,7 +64,8 @@ pub(super) fn read(
     let (sight, what) = match (&call.fun, name.as_str()) {
         (WindowFunctionDefinition::AggregateUDF(fun), _) => {
             for arg in &params.args {
-                arguments.push(compiler.physical(arg)?);
+                let arg = guarded(arg.clone(), params.filter.as_deref())?;
+                arguments.push(compiler.physical(&arg)?);
             }
             if let Some(filter) = &params.filter {
                 arguments.push(compiler.physical(filter)?);
