@@ -76,7 +76,7 @@ pub(crate) fn split(plan: LogicalPlan, options: Options) -> Result<Split> {
     if any_node(&upper, |node| assigned(node).is_some()) {
         return Err(refuse_not_aggregated("add GROUP BY …, window_start, window_end"));
     }
-    if shape_above(&upper)?.is_some() && !closes_together(&upper)? {
+    if shape_above(&upper)?.is_some() && !closes_together(&upper, options.grace_ms)? {
         upper = cut.staged(upper)?;
     }
     let shape = shape_above(&upper)?;
@@ -419,10 +419,11 @@ fn collects(plan: &LogicalPlan) -> bool {
     }
 }
 
-/// Whether the windows that enter a plan close together. Rows do not wait for each other.
-fn closes_together(plan: &LogicalPlan) -> Result<bool> {
+/// Whether the windows that enter a plan close together. Rows of the log need not tell their window:
+/// `grace_ms` after its end they are all there.
+fn closes_together(plan: &LogicalPlan, grace_ms: i64) -> Result<bool> {
     let mut closing = Vec::new();
-    graph::leaves(plan, &mut |leaf| closing.push(closes_after_ms(leaf)))?;
+    graph::leaves(plan, &mut |leaf| closing.push(closes_after_ms(leaf).unwrap_or(grace_ms)))?;
     Ok(closing.windows(2).all(|pair| pair[0] == pair[1]))
 }
 

@@ -17,7 +17,7 @@ const fn within(
 }
 
 /// All of them.
-pub(super) const ALL: [Stages; 11] = [
+pub(super) const ALL: [Stages; 12] = [
     within(
         TEN,
         "windows_of_the_best",
@@ -172,6 +172,17 @@ pub(super) const ALL: [Stages; 11] = [
                        QUALIFY ROW_NUMBER() OVER (PARTITION BY window_end ORDER BY n DESC, k) = 1)
          SELECT e.id, best.k, best.n FROM events e JOIN best
            ON e.ts >= best.window_end AND e.ts < best.window_end + INTERVAL '10 milliseconds'",
+    ),
+    within(
+        TEN,
+        "rows_that_do_not_tell_their_window_beside_counts",
+        "SELECT id AS x, 1 AS n FROM TUMBLE(events, ts, INTERVAL '10 milliseconds')
+         UNION ALL
+         SELECT n AS x, 2 AS n FROM (SELECT window_end, COUNT(*) AS n
+           FROM TUMBLE(others, ts, INTERVAL '10 milliseconds') GROUP BY window_end)",
+        "SELECT id AS x, 1 AS n FROM w_events
+         UNION ALL
+         SELECT n AS x, 2 AS n FROM (SELECT window_end, COUNT(*) AS n FROM w_others GROUP BY window_end)",
     ),
     within(
         TEN,
