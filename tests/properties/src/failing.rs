@@ -30,7 +30,7 @@ const HOPS: Windows = Windows::Hop { slide: 4, size: 10, offset: 0 };
 const GAPS: Windows = Windows::Session { gap: 5 };
 
 /// All queries.
-pub const ALL: [Failing; 10] = [
+pub const ALL: [Failing; 11] = [
     Failing {
         name: "rows_of_windows",
         sql: "SELECT k, window_end, 12 / (COUNT(*) - 2) AS share
@@ -113,6 +113,29 @@ pub const ALL: [Failing; 10] = [
              FROM w GROUP BY s",
             "SELECT k, date_bin(INTERVAL '5 milliseconds', ts, TIMESTAMP '1970-01-01') AS at
              FROM events GROUP BY k, at HAVING COUNT(*) = 2",
+        ]),
+    },
+    Failing {
+        name: "windows_below_a_stage",
+        sql: "SELECT k, window_end, SUM(c) OVER (PARTITION BY k ORDER BY window_end
+                       RANGE BETWEEN INTERVAL '30 milliseconds' PRECEDING AND CURRENT ROW) AS lately
+              FROM (SELECT k, window_start, window_end, COUNT(*) AS c
+                    FROM TUMBLE(events, ts, INTERVAL '10 milliseconds')
+                    GROUP BY k, window_start, window_end
+                    QUALIFY ROW_NUMBER() OVER (PARTITION BY window_start, window_end
+                                               ORDER BY 12 / (COUNT(*) - 2), k) <= 2)",
+        windows: TEN,
+        oracle: Some([
+            "WITH w AS (SELECT k, window_end, COUNT(*) AS c FROM w_events GROUP BY k, window_end),
+                  best AS (SELECT * FROM w
+                           WHERE window_end NOT IN (SELECT window_end FROM w WHERE c = 2)
+                           QUALIFY ROW_NUMBER() OVER (PARTITION BY window_end
+                                                      ORDER BY 12 / NULLIF(c - 2, 0), k) <= 2)
+             SELECT k, window_end, SUM(c) OVER (PARTITION BY k ORDER BY window_end
+                      RANGE BETWEEN INTERVAL '30 milliseconds' PRECEDING AND CURRENT ROW) AS lately
+             FROM best",
+            "SELECT DISTINCT window_end FROM (
+               SELECT window_end FROM w_events GROUP BY k, window_end HAVING COUNT(*) = 2)",
         ]),
     },
     Failing {
