@@ -128,6 +128,7 @@ async fn an_invocation_ticks_until_its_end_and_says_what_it_did() {
         ("DeadLetters", 0.0),
         ("RowsRejected", 0.0),
         ("OpenWindows", 0.0),
+        ("Behind", 0.0),
         ("CheckpointAge", 0.0),
     ] {
         assert_eq!(world.metrics.sum(metric), Some(value), "{metric}");

@@ -60,6 +60,23 @@ fn both_spellings_mean_the_same() {
     assert_eq!(plain.fingerprint, named.fingerprint);
 }
 
+/// A replay with another table between two stages would have given other results.
+#[test]
+fn a_table_between_stages_is_part_of_the_fingerprint() {
+    let fingerprint = |sql: &str, table: &str| {
+        let pipeline = pipeline(sql);
+        std::fs::write(&pipeline.tables["names"].path, table).unwrap();
+        plan(&pipeline).unwrap().queries[0].fingerprint
+    };
+    let [one, other] = ["k,name,rank\na,Anna,1\n", "k,name,rank\na,Anne,1\n"];
+    let between = "SELECT k, ts, COUNT(*) OVER (PARTITION BY name ORDER BY ts RANGE BETWEEN INTERVAL '1' HOUR PRECEDING AND CURRENT ROW) AS n FROM (SELECT o.k, o.ts, m.name FROM (SELECT k, ts, LAG(v) OVER (ORDER BY ts) AS l FROM s) o JOIN names m ON m.k = o.k AND o.l > 1)";
+    assert_ne!(fingerprint(between, one), fingerprint(between, other));
+    let above = "SELECT n.name, w.window_end, w.c FROM (SELECT k, window_end, COUNT(*) AS c FROM TUMBLE(s, ts, INTERVAL '1' DAY) GROUP BY k, window_end) w JOIN names n ON n.k = w.k";
+    assert_ne!(fingerprint(above, one), fingerprint(above, other));
+    let below = "SELECT n.name, window_end, COUNT(*) AS c FROM TUMBLE(s, ts, INTERVAL '1' DAY) e JOIN names n ON n.k = e.k GROUP BY n.name, window_end";
+    assert_eq!(fingerprint(below, one), fingerprint(below, other));
+}
+
 #[test]
 fn a_join_with_a_table_keeps_its_hash_table() {
     let query = planned(
