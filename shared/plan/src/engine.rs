@@ -22,8 +22,12 @@ use datafusion::prelude::SessionConfig;
 use futures::FutureExt;
 use tidemill_pipeline::Stream;
 
-use crate::functions::{CheckpointTime, join_markers, time_functions};
+use crate::functions::{
+    CheckpointTime, aggregate_functions, join_markers, scalar_functions, time_functions,
+};
 use crate::leaf::{ClosedWindowsPlanner, StreamScan};
+use crate::meaning;
+use crate::one_key;
 use crate::rows;
 use crate::tables::StaticTable;
 
@@ -52,13 +56,20 @@ pub(crate) fn session(time: &CheckpointTime, functions: &Functions) -> SessionCo
     options.optimizer.enable_dynamic_filter_pushdown = false;
     options.optimizer.enable_round_robin_repartition = false;
     options.optimizer.max_passes = 8;
-    let state = SessionStateBuilder::new().with_config(config).with_default_features().build();
+    let state = SessionStateBuilder::new()
+        .with_config(config)
+        .with_default_features()
+        .with_analyzer_rules(meaning::analyzer_rules())
+        .build();
     let context = SessionContext::new_with_state(state);
     for function in time_functions(time) {
         context.register_udf(function.as_ref().clone());
     }
-    for marker in join_markers() {
-        context.register_udf(marker);
+    for function in join_markers().into_iter().chain(scalar_functions()) {
+        context.register_udf(function);
+    }
+    for function in aggregate_functions() {
+        context.register_udaf(function);
     }
     for function in &functions.scalar {
         context.register_udf(function.as_ref().clone());
@@ -101,7 +112,8 @@ pub(crate) fn needed_columns(state: &SessionState, plan: LogicalPlan) -> Result<
 pub(crate) fn physical(state: &SessionState, plan: &LogicalPlan) -> Result<Arc<dyn ExecutionPlan>> {
     let planner =
         DefaultPhysicalPlanner::with_extension_planners(vec![Arc::new(ClosedWindowsPlanner)]);
-    now(planner.create_physical_plan(plan, state))?
+    let plan = one_key::keyed(plan.clone())?;
+    now(planner.create_physical_plan(&plan, state))?
 }
 
 /// An expression as the engine runs it, which must give the same value whenever it is evaluated. The
@@ -109,6 +121,7 @@ pub(crate) fn physical(state: &SessionState, plan: &LogicalPlan) -> Result<Arc<d
 /// they are.
 pub(crate) fn physical_expr(expr: &Expr, schema: &DFSchema) -> Result<Arc<dyn PhysicalExpr>> {
     rows::check_volatile(expr)?;
+    let expr = &one_key::compared(expr.clone(), schema)?;
     let context = SimplifyContext::builder().with_schema(Arc::new(schema.clone())).build();
     let expr = ExprSimplifier::new(context).simplify(expr.clone())?;
     let planning = PhysicalPlanningContext::default();

@@ -24,6 +24,8 @@ mod functions;
 mod graph;
 mod leaf;
 mod lineage;
+mod meaning;
+mod one_key;
 mod query;
 mod result_key;
 mod revisions;

@@ -25,6 +25,7 @@ use tidemill_pipeline::{EmitMode, Late, Query};
 
 use crate::error::{CONDITION, Refusal};
 use crate::lineage::{any_part, plain};
+use crate::meaning;
 use crate::result_key::ResultKey;
 use crate::sql;
 use crate::stage::Stage;
@@ -198,6 +199,7 @@ fn condition(text: &str, rows: &SchemaRef, state: &SessionState) -> Result<Condi
     let schema = DFSchema::try_from(rows.as_ref().clone())?;
     let parsed = ExprWithAlias { expr: parsed, alias: None };
     let expr = state.create_logical_expr_from_sql_expr(parsed, &schema).map_err(of_engine)?;
+    let expr = meaning::expression(expr, &schema)?;
     let other = any_part(&expr, |part| {
         matches!(
             part,

@@ -36,7 +36,7 @@ use datafusion::logical_expr::expr::{AggregateFunction, GroupingSet, NullTreatme
 use datafusion::logical_expr::physical_planning_context::PhysicalPlanningContext;
 use datafusion::logical_expr::utils::grouping_set_to_exprlist;
 use datafusion::logical_expr::{
-    Aggregate, Expr, ExprSchemable, LogicalPlan, Projection, col, lit, when,
+    Aggregate, Expr, LogicalPlan, Projection, col, when,
 };
 use datafusion::physical_expr::aggregate::LoweredAggregateBuilder;
 use tidemill_model::limits::GROUPING_SETS_MAX;
@@ -45,6 +45,7 @@ use tidemill_model::{Position, WindowShape};
 use crate::aggregates::StageAggregate;
 use crate::error::Refusal;
 use crate::leaf::{ORDER, ROW, WINDOW_END, WINDOW_START};
+use crate::functions::one_zero::one_zero;
 use crate::lineage::{any_part, leaf_name, origin, plain};
 use crate::rows as scan_rows;
 use crate::split::{is_closed, window_output};
@@ -217,7 +218,7 @@ impl Groups {
             output.push(match window {
                 Some(column) => column,
                 None => {
-                    keys.push(plain(expr).clone());
+                    keys.push(one_zero(plain(expr).clone(), aggregate.input.schema())?);
                     OutputColumn::Key(keys.len() - 1)
                 }
             });
@@ -374,7 +375,10 @@ impl Columns {
         params.order_by = params
             .order_by
             .into_iter()
-            .map(|sort| Ok(Sort { expr: take_guarded(self, sort.expr)?, ..sort }))
+            .map(|sort| {
+                let key = one_zero(sort.expr, input)?;
+                Ok(Sort { expr: take_guarded(self, key)?, ..sort })
+            })
             .collect::<Result<_>>()?;
         if params.distinct {
             // DISTINCT with ORDER BY wants the sort key to be the argument itself.
@@ -405,15 +409,6 @@ pub(crate) fn guarded(arg: Expr, filter: Option<&Expr>) -> Result<Expr> {
         }
         _ => Ok(arg),
     }
-}
-
-/// A float as DISTINCT compares it: −0 is 0, as in GROUP BY, while the engine's sets compare bits.
-fn one_zero(arg: Expr, input: &DFSchema) -> Result<Expr> {
-    Ok(match arg.get_type(input)? {
-        DataType::Float64 => arg + lit(0.0f64),
-        DataType::Float32 => arg + lit(0.0f32),
-        _ => arg,
-    })
 }
 
 /// The columns that aggregates read: the lower plan's and perhaps [`ORDER`].
