@@ -13,7 +13,7 @@ mod average;
 mod calendar;
 mod date_bin;
 mod date_part;
-mod date_trunc;
+pub(crate) mod date_trunc;
 mod decimal;
 pub(crate) mod decimal_division;
 pub(crate) mod one_zero;
@@ -24,7 +24,8 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use arrow::datatypes::{DataType, TimeUnit};
 use datafusion::common::{Result, ScalarValue};
 use datafusion::logical_expr::{
-    AggregateUDF, ColumnarValue, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility,
+    AggregateUDF, ColumnarValue, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature,
+    Volatility,
 };
 use tidemill_model::WallMs;
 

@@ -39,11 +39,7 @@ use crate::functions::decimal_division::{decimal_division, divides_decimals};
 
 /// The rules of an analyzer that knows what is written here.
 pub(crate) fn analyzer_rules() -> Vec<Arc<dyn AnalyzerRule + Send + Sync>> {
-    vec![
-        Arc::new(ResolveGroupingFunction::new()),
-        Arc::new(Meaning),
-        Arc::new(TypeCoercion::new()),
-    ]
+    vec![Arc::new(ResolveGroupingFunction::new()), Arc::new(Meaning), Arc::new(TypeCoercion::new())]
 }
 
 /// An expression over columns of `schema` that no plan has.
@@ -184,11 +180,11 @@ fn of_part(mut expr: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {
         }
         Expr::Cast(Cast { expr, field }) => {
             literals::cast(expr, field.data_type())?;
-            times::cast(field);
+            times::cast(expr, field, schema);
         }
         Expr::TryCast(cast) => {
             literals::cast(&mut cast.expr, cast.field.data_type())?;
-            times::cast(&mut cast.field);
+            times::cast(&mut cast.expr, &mut cast.field, schema);
         }
         Expr::ScalarFunction(ScalarFunction { func, args }) => match func.name() {
             "coalesce" | "nullif" | "greatest" | "least" | "nvl" | "ifnull" => {
@@ -207,6 +203,11 @@ fn of_part(mut expr: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {
         _ => {}
     }
     Ok(Transformed::yes(expr))
+}
+
+/// Whether an operator compares.
+pub(crate) fn compares(op: Operator) -> bool {
+    beside(op) == Some(Beside::Compared)
 }
 
 fn beside(op: Operator) -> Option<Beside> {

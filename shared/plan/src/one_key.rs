@@ -1,6 +1,7 @@
 //! What the engine compares by bits and not as `=` does: floats, by [`one_zero`].
 //!
-//! Keys of GROUP BY, DISTINCT, PARTITION BY, ORDER BY and joins, values of IN and of `CASE x WHEN`.
+//! Keys of GROUP BY, DISTINCT, PARTITION BY, ORDER BY and joins, values of IN and of `CASE x WHEN`, and
+//! what is computed and compared.
 //! It is done to plans last, when nothing reads them any more but the physical planner: what stands
 //! before must see the query's own columns.
 //!
@@ -18,23 +19,41 @@ use datafusion::logical_expr::expr::{
 };
 use datafusion::logical_expr::expr_rewriter::NamePreserver;
 use datafusion::logical_expr::utils::merge_schema;
-use datafusion::logical_expr::{Aggregate, Expr, ExprSchemable, LogicalPlan, Window};
+use datafusion::logical_expr::{Aggregate, BinaryExpr, Expr, ExprSchemable, LogicalPlan, Window};
 
 use crate::functions::one_zero::one_zero;
+use crate::lineage::plain;
+use crate::meaning::compares;
 
 /// The plan, whose keys are compared as `=` compares them.
 pub(crate) fn keyed(plan: LogicalPlan) -> Result<LogicalPlan> {
     Ok(plan.transform_up_with_subqueries(of_node)?.data)
 }
 
-/// The expression, whose IN and CASE compare as `=` does.
+/// The expression, whose comparisons, IN and CASE hold every NaN for the same.
 pub(crate) fn compared(expr: Expr, schema: &DFSchema) -> Result<Expr> {
     let done = expr.transform_up(|part| match part {
         Expr::InList(list) => in_list(list, schema),
         Expr::Case(case) if case.expr.is_some() => case_of(case, schema),
+        Expr::BinaryExpr(comparison) if compares(comparison.op) => {
+            let left = comparable(*comparison.left, schema)?;
+            let right = comparable(*comparison.right, schema)?;
+            let comparison = BinaryExpr::new(Box::new(left), comparison.op, Box::new(right));
+            Ok(Transformed::yes(Expr::BinaryExpr(comparison)))
+        }
         other => Ok(Transformed::no(other)),
     });
     Ok(done?.data)
+}
+
+/// An operand of a comparison. The engine knows that -0.0 is 0.0, but not that 0.0 / 0.0, whose sign
+/// is the processor's, is NaN as any other; what is read from a column has no sign.
+fn comparable(expr: Expr, schema: &DFSchema) -> Result<Expr> {
+    match plain(&expr) {
+        Expr::Column(_) | Expr::Literal(_, _) | Expr::Cast(_) => Ok(expr),
+        _ if expr.get_type(schema).is_ok() => one_zero(expr, schema),
+        _ => Ok(expr),
+    }
 }
 
 fn is_float(expr: &Expr, schema: &DFSchema) -> Result<bool> {

@@ -35,17 +35,15 @@ use datafusion::functions_aggregate::first_last::first_value_udaf;
 use datafusion::logical_expr::expr::{AggregateFunction, GroupingSet, NullTreatment, Sort};
 use datafusion::logical_expr::physical_planning_context::PhysicalPlanningContext;
 use datafusion::logical_expr::utils::grouping_set_to_exprlist;
-use datafusion::logical_expr::{
-    Aggregate, Expr, LogicalPlan, Projection, col, when,
-};
+use datafusion::logical_expr::{Aggregate, Expr, LogicalPlan, Projection, col, when};
 use datafusion::physical_expr::aggregate::LoweredAggregateBuilder;
 use tidemill_model::limits::GROUPING_SETS_MAX;
 use tidemill_model::{Position, WindowShape};
 
 use crate::aggregates::StageAggregate;
 use crate::error::Refusal;
-use crate::leaf::{ORDER, ROW, WINDOW_END, WINDOW_START};
 use crate::functions::one_zero::one_zero;
+use crate::leaf::{ORDER, ROW, WINDOW_END, WINDOW_START};
 use crate::lineage::{any_part, leaf_name, origin, plain};
 use crate::rows as scan_rows;
 use crate::split::{is_closed, window_output};

@@ -304,12 +304,7 @@ impl GroupsAccumulator for OfGroups {
         Ok(())
     }
 
-    fn merge_batch(
-        &mut self,
-        states: &[ArrayRef],
-        groups: &[usize],
-        total: usize,
-    ) -> Result<()> {
+    fn merge_batch(&mut self, states: &[ArrayRef], groups: &[usize], total: usize) -> Result<()> {
         self.sums.resize(total, i256::ZERO);
         self.counts.resize(total, 0);
         let counts = states[0].as_primitive::<UInt64Type>();
@@ -380,11 +375,12 @@ mod tests {
     fn averages_are_those_of_long_division_however_they_are_cut() {
         let exact = Exact::of(&DataType::Decimal128(10, 2)).unwrap();
         assert_eq!(exact.data_type(), DataType::Decimal128(14, 6));
-        for values in [&[0, 1, 1][..], &[-1, 0, -1], &[5, 6, 7, 9, 11, 2, 1], &[1; 7], &[-3, 2, 2, 4]] {
+        for values in
+            [&[0, 1, 1][..], &[-1, 0, -1], &[5, 6, 7, 9, 11, 2, 1], &[1; 7], &[-3, 2, 2, 4]]
+        {
             for cut in 0..=values.len() {
                 let mut parts = [&values[..cut], &values[cut..]].map(|part| {
-                    let mut groups =
-                        OfGroups { exact, sums: Vec::new(), counts: Vec::new() };
+                    let mut groups = OfGroups { exact, sums: Vec::new(), counts: Vec::new() };
                     let to = vec![0; part.len()];
                     groups.update_batch(&[column(part, 10, 2)], &to, None, 1).unwrap();
                     groups

@@ -57,7 +57,11 @@ impl Stride {
         let stride = match (months, nanos) {
             (0, nanos) => Stride::Nanos(nanos),
             (months, 0) => Stride::Months(i128::from(months)),
-            _ => return exec_err!("date_bin takes months, or days and less, not both in one INTERVAL"),
+            _ => {
+                return exec_err!(
+                    "date_bin takes months, or days and less, not both in one INTERVAL"
+                );
+            }
         };
         match stride {
             Stride::Nanos(width) | Stride::Months(width) if width <= 0 => {
@@ -74,7 +78,11 @@ impl Stride {
             Stride::Months(width) => {
                 let months = month(time) - month(origin);
                 let start = moved(origin, months - months.rem_euclid(*width));
-                if start > time { moved(origin, months - months.rem_euclid(*width) - width) } else { start }
+                if start > time {
+                    moved(origin, months - months.rem_euclid(*width) - width)
+                } else {
+                    start
+                }
             }
         }
     }
@@ -137,7 +145,9 @@ fn origin(value: Option<&ColumnarValue>) -> Result<Option<i128>> {
             | ScalarValue::TimestampMillisecond(ticks, _)
             | ScalarValue::TimestampMicrosecond(ticks, _)
             | ScalarValue::TimestampNanosecond(ticks, _) => *ticks,
-            other => return exec_err!("date_bin takes a time as its origin, not {}", other.data_type()),
+            other => {
+                return exec_err!("date_bin takes a time as its origin, not {}", other.data_type());
+            }
         },
         Some(ColumnarValue::Array(_)) => {
             return exec_err!("date_bin takes one origin for all rows, not a column");
@@ -173,7 +183,9 @@ impl ScalarUDFImpl for DateBin {
         let mut coerced = vec![stride];
         for time in rest {
             coerced.push(match time {
-                DataType::Timestamp(_, _) | DataType::Time32(_) | DataType::Time64(_) => time.clone(),
+                DataType::Timestamp(_, _) | DataType::Time32(_) | DataType::Time64(_) => {
+                    time.clone()
+                }
                 DataType::Date32 | DataType::Date64 | DataType::Null => {
                     DataType::Timestamp(TimeUnit::Millisecond, None)
                 }
@@ -193,7 +205,9 @@ impl ScalarUDFImpl for DateBin {
     fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
         let (stride, times) = match args.args.as_slice() {
             [ColumnarValue::Scalar(stride), times, ..] => (stride, times),
-            [_, _, ..] => return exec_err!("date_bin takes one INTERVAL for all rows, not a column"),
+            [_, _, ..] => {
+                return exec_err!("date_bin takes one INTERVAL for all rows, not a column");
+            }
             _ => return exec_err!("date_bin takes an INTERVAL and a time"),
         };
         let data_type = times.data_type();

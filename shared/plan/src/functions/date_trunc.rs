@@ -98,10 +98,7 @@ impl ScalarUDFImpl for DateTrunc {
         self.engine.return_type(types)
     }
 
-    fn return_field_from_args(
-        &self,
-        args: ReturnFieldArgs,
-    ) -> Result<arrow::datatypes::FieldRef> {
+    fn return_field_from_args(&self, args: ReturnFieldArgs) -> Result<arrow::datatypes::FieldRef> {
         self.engine.return_field_from_args(args)
     }
 
@@ -118,7 +115,9 @@ impl ScalarUDFImpl for DateTrunc {
                 let times = times.to_array(if is_scalar { 1 } else { args.number_rows })?;
                 match time {
                     TimeUnit::Second => cut_all::<TimestampSecondType>(&times, 1, unit),
-                    TimeUnit::Millisecond => cut_all::<TimestampMillisecondType>(&times, 1000, unit),
+                    TimeUnit::Millisecond => {
+                        cut_all::<TimestampMillisecondType>(&times, 1000, unit)
+                    }
                     _ => cut_all::<TimestampMicrosecondType>(&times, SECOND_US, unit),
                 }
             }

@@ -61,11 +61,22 @@ mod tests {
 
     #[test]
     fn halves_are_rounded_away_from_zero() {
-        for (dividend, divisor, wanted) in
-            [(7, 2, 4), (-7, 2, -4), (7, -2, -4), (-7, -2, 4), (1, 3, 0), (2, 3, 1), (-2, 3, -1), (6, 3, 2)]
-        {
+        for (dividend, divisor, wanted) in [
+            (7, 2, 4),
+            (-7, 2, -4),
+            (7, -2, -4),
+            (-7, -2, 4),
+            (1, 3, 0),
+            (2, 3, 1),
+            (-2, 3, -1),
+            (6, 3, 2),
+        ] {
             let of = |number: i64| i256::from_i128(i128::from(number));
-            assert_eq!(rounded(of(dividend), of(divisor)), Some(of(wanted)), "{dividend}/{divisor}");
+            assert_eq!(
+                rounded(of(dividend), of(divisor)),
+                Some(of(wanted)),
+                "{dividend}/{divisor}"
+            );
             // The same beyond 128 bits.
             let far = power_of_ten(45).unwrap();
             let (a, b) = (of(dividend).wrapping_mul(far), of(divisor).wrapping_mul(far));

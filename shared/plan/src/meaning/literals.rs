@@ -47,7 +47,9 @@ impl ScalarUDFImpl for Point {
     /// As that of the double, so that columns without a name keep theirs.
     fn schema_name(&self, args: &[Expr]) -> Result<String> {
         match args {
-            [Expr::Literal(ScalarValue::Utf8(Some(digits)), _)] => Ok(format!("Float64({})", double(digits)?)),
+            [Expr::Literal(ScalarValue::Utf8(Some(digits)), _)] => {
+                Ok(format!("Float64({})", double(digits)?))
+            }
             _ => internal_err!("{POINT} takes digits"),
         }
     }

@@ -15,6 +15,7 @@ use datafusion::functions::math;
 use datafusion::logical_expr::{Cast, Expr, ExprSchemable, lit};
 
 use super::{Beside, Operands};
+use crate::functions::date_trunc::date_trunc;
 
 const MILLISECONDS: DataType = DataType::Timestamp(TimeUnit::Millisecond, None);
 
@@ -26,12 +27,35 @@ fn casted(expr: Expr, to: DataType) -> Expr {
     Expr::Cast(Cast::new(Box::new(expr), to))
 }
 
-/// The type that is cast to.
-pub(super) fn cast(field: &mut FieldRef) {
-    if let DataType::Timestamp(TimeUnit::Nanosecond, zone) = field.data_type() {
+/// A cast, whose type is given: nanoseconds become microseconds, and times lose what is finer than
+/// their new unit downwards, as date_trunc has it; the engine cuts off towards 1970.
+pub(super) fn cast(expr: &mut Expr, field: &mut FieldRef, schema: &DFSchema) {
+    let DataType::Timestamp(unit, zone) = field.data_type() else { return };
+    if *unit == TimeUnit::Nanosecond {
         let finest = microseconds(zone.as_ref());
         *field = Arc::new(field.as_ref().clone().with_data_type(finest));
+        return;
     }
+    let is_coarser = |from: TimeUnit| from > *unit;
+    if let Ok(DataType::Timestamp(from, _)) = expr.get_type(schema)
+        && is_coarser(from)
+        && !is_call(expr, "date_trunc")
+    {
+        let name = match unit {
+            TimeUnit::Second => "second",
+            TimeUnit::Millisecond => "millisecond",
+            _ => "microsecond",
+        };
+        *expr = cut(std::mem::take(expr), name);
+    }
+}
+
+fn is_call(expr: &Expr, name: &str) -> bool {
+    matches!(expr, Expr::ScalarFunction(call) if call.func.name() == name)
+}
+
+fn cut(time: Expr, unit: &str) -> Expr {
+    date_trunc().call(vec![lit(unit), time])
 }
 
 /// Casts what stands beside a time.
@@ -72,6 +96,12 @@ pub(super) fn call(name: &str, args: &mut Vec<Expr>, schema: &DFSchema) -> Optio
         return None;
     }
     let data_type = args.first()?.get_type(schema).ok()?;
+    if let ("to_unixtime", [time]) = (name, args.as_mut_slice()) {
+        if matches!(data_type, DataType::Timestamp(_, _)) && !is_call(time, "date_trunc") {
+            *time = cut(std::mem::take(time), "second");
+        }
+        return None;
+    }
     let unit = match name {
         "to_timestamp_seconds" => TimeUnit::Second,
         "to_timestamp_millis" => TimeUnit::Millisecond,

@@ -88,7 +88,8 @@ fn number(expr: &Expr) -> Option<(String, Span)> {
     };
     let digits: String = digits.chars().filter(|it| *it != '_').collect();
     let is_plain = digits.chars().all(|it| it.is_ascii_digit() || it == '.');
-    let is_long = digits.parse::<u64>().is_err() && format!("{sign}{digits}").parse::<i64>().is_err();
+    let is_long =
+        digits.parse::<u64>().is_err() && format!("{sign}{digits}").parse::<i64>().is_err();
     (is_plain && is_long).then(|| (format!("{sign}{digits}"), *span))
 }
 
@@ -119,11 +120,17 @@ mod tests {
     #[test]
     fn numbers_with_a_point_are_kept_as_they_are_written() {
         for (sql, wanted) in [
-            ("SELECT 1.50, -0.10, 1, 1e3, 1.5e3", "SELECT __point('1.50'), __point('-0.10'), 1, 1e3, 1.5e3"),
+            (
+                "SELECT 1.50, -0.10, 1, 1e3, 1.5e3",
+                "SELECT __point('1.50'), __point('-0.10'), 1, 1e3, 1.5e3",
+            ),
             ("SELECT 18446744073709551616", "SELECT __point('18446744073709551616')"),
             ("SELECT INTERVAL 1.5 DAY FROM t", "SELECT INTERVAL 1.5 DAY FROM t"),
             ("SELECT a FROM f(0.5, x)", "SELECT a FROM f(0.5, x)"),
-            ("SELECT a FROM t WHERE a IN (0.5, 1)", "SELECT a FROM t WHERE a IN (__point('0.5'), 1)"),
+            (
+                "SELECT a FROM t WHERE a IN (0.5, 1)",
+                "SELECT a FROM t WHERE a IN (__point('0.5'), 1)",
+            ),
         ] {
             let mut read = Parser::parse_sql(&GenericDialect {}, sql).unwrap();
             kept(&mut read[0]);

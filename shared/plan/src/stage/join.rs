@@ -331,7 +331,8 @@ pub(crate) fn physical_keys(
     join: &Join,
     keys: &[(Expr, Expr)],
 ) -> Result<[Vec<Arc<dyn PhysicalExpr>>; 2]> {
-    let key = |key: &Expr, schema: &DFSchema| physical_expr(&one_zero(key.clone(), schema)?, schema);
+    let key =
+        |key: &Expr, schema: &DFSchema| physical_expr(&one_zero(key.clone(), schema)?, schema);
     let left = keys.iter().map(|(left, _)| key(left, join.left.schema()));
     let right = keys.iter().map(|(_, right)| key(right, join.right.schema()));
     Ok([left.collect::<Result<_>>()?, right.collect::<Result<_>>()?])
