@@ -9,7 +9,7 @@
 //!
 //! # Invariants
 //! 1. A column keeps its name, whatever becomes of its expression.
-//! 2. Applied twice, it changes nothing more.
+//! 2. The rules applied again change no type: the engine analyzes each part of a plan once more.
 //!
 //! Not here: functions that the engine has another value for (`functions`), keys (`one_key`).
 
@@ -20,7 +20,7 @@ pub(crate) use literals::{POINT, point};
 
 use std::sync::Arc;
 
-use arrow::datatypes::DataType;
+use arrow::datatypes::{DataType, Field, TimeUnit};
 use datafusion::common::config::ConfigOptions;
 use datafusion::common::tree_node::{Transformed, TreeNode};
 use datafusion::common::{DFSchema, Result};
@@ -29,7 +29,7 @@ use datafusion::logical_expr::expr_rewriter::NamePreserver;
 use datafusion::logical_expr::utils::merge_schema;
 use datafusion::logical_expr::{
     Between, BinaryExpr, Cast, Expr, ExprSchemable, LogicalPlan, LogicalPlanBuilder, Operator,
-    Values, WindowFrameBound,
+    Union, Values, WindowFrameBound,
 };
 use datafusion::optimizer::analyzer::AnalyzerRule;
 use datafusion::optimizer::analyzer::resolve_grouping_function::ResolveGroupingFunction;
@@ -39,7 +39,14 @@ use crate::functions::decimal_division::{decimal_division, divides_decimals};
 
 /// The rules of an analyzer that knows what is written here.
 pub(crate) fn analyzer_rules() -> Vec<Arc<dyn AnalyzerRule + Send + Sync>> {
-    vec![Arc::new(ResolveGroupingFunction::new()), Arc::new(Meaning), Arc::new(TypeCoercion::new())]
+    vec![
+        Arc::new(ResolveGroupingFunction::new()),
+        Arc::new(Meaning),
+        Arc::new(TypeCoercion::new()),
+        // What was made equal in nanoseconds: columns of a UNION, a date and a time of day.
+        Arc::new(Meaning),
+        Arc::new(TypeCoercion::new()),
+    ]
 }
 
 /// An expression over columns of `schema` that no plan has.
@@ -76,9 +83,17 @@ fn of_node(plan: LogicalPlan) -> Result<Transformed<LogicalPlan>> {
             LogicalPlan::Join(join)
         }
         LogicalPlan::Values(values) => of_values(values)?,
+        LogicalPlan::Union(union) if union.schema.fields().iter().any(|it| is_nanoseconds(it)) => {
+            LogicalPlan::Union(Union::try_new_with_loose_types(union.inputs)?)
+        }
         other => other,
     };
     Ok(Transformed::yes(plan.recompute_schema()?))
+}
+
+/// The type of a union's times before its inputs had theirs.
+fn is_nanoseconds(field: &Field) -> bool {
+    matches!(field.data_type(), DataType::Timestamp(TimeUnit::Nanosecond, _))
 }
 
 /// The same rows, under their columns' names, with the types that they now have.
