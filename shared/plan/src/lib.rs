@@ -24,6 +24,7 @@ mod functions;
 mod graph;
 mod leaf;
 mod lineage;
+mod optimizer;
 mod query;
 mod result_key;
 mod revisions;
@@ -35,6 +36,7 @@ mod sql;
 mod stage;
 mod state_part;
 mod tables;
+mod typed;
 mod windowed;
 
 pub use aggregates::StageAggregate;

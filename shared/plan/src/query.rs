@@ -21,6 +21,7 @@ use crate::graph::{
     Derived, Glue, Graph, Ingested, Node, NodeKind, OperatorPlan, describe_aggregate,
 };
 use crate::lineage::any_node;
+use crate::optimizer;
 use crate::result_key::{self, ResultKey};
 use crate::revisions::{self, Revisions};
 use crate::run::Runner;
@@ -260,11 +261,11 @@ fn plan_statement(
     check_output(&upper)?;
     let fingerprint = fingerprint(&stages, graph.as_ref(), shape, &upper, static_tables, query);
     for stage in &mut stages {
-        stage.lower = state.optimize(&stage.lower)?;
+        stage.lower = optimizer::optimized(state, &stage.lower)?;
     }
     for node in graph.iter_mut().flat_map(|graph| &mut graph.nodes) {
         for plan in node.kind.plans_mut() {
-            *plan = state.optimize(plan)?;
+            *plan = optimizer::optimized(state, plan)?;
         }
     }
     let of_log = shape.filter(|_| graph.is_none());
@@ -273,7 +274,7 @@ fn plan_statement(
         Some(revisions) => revisions.output(),
         None => Arc::clone(upper.schema().inner()),
     };
-    let upper = state.optimize(&upper)?;
+    let upper = optimizer::optimized(state, &upper)?;
     let planned = QueryPlan {
         name: query.name.clone(),
         fingerprint,

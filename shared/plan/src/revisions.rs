@@ -23,6 +23,7 @@ use datafusion::sql::sqlparser::ast::ExprWithAlias;
 use tidemill_model::WindowShape;
 use tidemill_pipeline::{EmitMode, Late, Query};
 
+use crate::engine;
 use crate::error::{CONDITION, Refusal};
 use crate::lineage::{any_part, plain};
 use crate::result_key::ResultKey;
@@ -220,7 +221,8 @@ fn condition(text: &str, rows: &SchemaRef, state: &SessionState) -> Result<Condi
         let message = "cannot depend on the clock or on chance";
         return Err(refuse(message.to_string(), columns));
     }
-    let expr = state.create_physical_expr(expr, &schema).map_err(of_engine)?;
+    let expr = engine::coerced(expr, &schema).map_err(of_engine)?;
+    let expr = engine::physical_condition(&expr, &schema).map_err(of_engine)?;
     let found = expr.data_type(rows)?;
     if found != DataType::Boolean {
         let help = "write a comparison, such as \"views > 100\"".to_string();

@@ -22,10 +22,11 @@ use datafusion::physical_expr::utils::collect_columns;
 use datafusion::physical_plan::PhysicalExpr;
 
 use super::bounds::{Bounds, Sides};
-use crate::engine::physical_expr;
+use crate::engine::{physical_condition, physical_expr};
 use crate::error::Refusal;
 use crate::graph::{Derived, Glue, NewStage, OperatorPlan, TimeColumn, Times, times};
 use crate::leaf::Padded;
+use crate::optimizer::guarded_keys;
 
 /// State column of a join's rows: [`JOINED`] and [`MATCHED`], ored.
 pub const JOIN_STATE: &str = "__join";
@@ -215,7 +216,7 @@ impl JoinStage {
             vec![Glue::new(&join.left, bounds.left)?, Glue::new(&join.right, bounds.right)?];
         let stage = JoinStage {
             join_type: join.join_type,
-            keys: physical_keys(join, &condition.keys)?,
+            keys: physical_keys(join, &guarded_keys(join, &condition.keys, &condition.rest)?)?,
             nulls_equal: join.null_equality == NullEquality::NullEqualsNull,
             times: [bounds.left, bounds.right],
             lower_ms,
@@ -338,7 +339,7 @@ pub(crate) fn physical_keys(
 fn residual(join: &Join, rest: Vec<Expr>) -> Result<Option<Residual>> {
     let Some(rest) = conjunction(rest) else { return Ok(None) };
     let both = join.left.schema().join(join.right.schema())?;
-    let condition = physical_expr(&rest, &both)?;
+    let condition = physical_condition(&rest, &both)?;
     let mut used: Vec<usize> = collect_columns(&condition).iter().map(|it| it.index()).collect();
     used.sort_unstable();
     let condition = condition.transform(|part| {
