@@ -21,7 +21,7 @@
 //! | `SimplifyExpressions` | **replaced** by [`constants::WrittenOut`], see there |
 //! | `ReplaceDistinctWithAggregate` | kept: DISTINCT is GROUP BY all columns, nulls are one key in both |
 //! | `EliminateJoin` | kept: an inner join ON FALSE has no rows |
-//! | `DecorrelatePredicateSubquery` | kept: IN, EXISTS cannot run otherwise; NOT IN below OR is refused before ([`crate::split`]), as the mark join that it becomes knows no null |
+//! | `DecorrelatePredicateSubquery` | kept: IN, EXISTS cannot run otherwise; where its joins do not know null, [`not_in`] writes what they can |
 //! | `ScalarSubqueryToJoin` | kept: a subquery of one value cannot run otherwise |
 //! | `DecorrelateLateralJoin` | kept: LATERAL cannot run otherwise |
 //! | `ExtractEquijoinPredicate` | **wrapped** by [`joins::JoinKeys`]: a key is computed for every row |
@@ -48,8 +48,9 @@
 //! | `OutputRequirements`, `EnsureRequirements`, `SanityCheckPlan`, `EnsureCooperative` | kept: orders, partitions, yielding |
 //! | `AggregateStatistics` | kept: COUNT of a static table from its exact row count |
 //! | `JoinSelection` | kept: which side is held in memory |
-//! | `LimitedDistinctAggregation`, `TopKAggregation`, `TopKRepartition`, `LimitPushdown`, `LimitPushPastWindows` | kept: stop early; what they leave out no LIMIT gives |
+//! | `LimitedDistinctAggregation`, `TopKAggregation`, `TopKRepartition`, `LimitPushdown` | kept: stop early; what they leave out no LIMIT gives |
 //! | `FilterPushdown` (both) | **off**: merges filters that stand one upon another. Streams and tables are in memory and take no filters |
+//! | `LimitPushPastWindows` | **off**: takes LEAD … IGNORE NULLS its rows (apache/datafusion#25471) |
 //! | `WindowTopN` | off (as by default) |
 //! | `CombinePartialFinalAggregate`, `OptimizeAggregateOrder`, `PushdownSort` | kept: no expression moves |
 //! | `ProjectionPushdown` | **replaced** by [`projections::Projections`] |
@@ -64,6 +65,7 @@ mod filters;
 mod guards;
 mod joins;
 mod lossless;
+pub(crate) mod not_in;
 mod projections;
 
 use std::sync::Arc;
@@ -137,7 +139,7 @@ pub(crate) fn optimizer_rules() -> Vec<Arc<dyn OptimizerRule + Send + Sync>> {
 }
 
 /// Physical rules of the engine that do not run: see the table above.
-const PHYSICAL_OFF: [&str; 1] = ["FilterPushdown"];
+const PHYSICAL_OFF: [&str; 2] = ["FilterPushdown", "LimitPushPastWindows"];
 
 /// What rewrites a physical plan, in the engine's order.
 pub(crate) fn physical_rules() -> Vec<Arc<dyn PhysicalOptimizerRule + Send + Sync>> {

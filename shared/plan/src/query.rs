@@ -245,6 +245,7 @@ fn plan_statement(
     let plan = state.analyzer().execute_and_check(plan, state.config_options(), |_, _| {})?;
     let options =
         Options { grace_ms: query.grace_ms, keep: query.keep, incomplete: query.incomplete };
+    let plan = optimizer::not_in::exact(plan)?;
     let plan = split::joins::gathered(plan)?;
     let mut split = split::split(plan.clone(), options)?;
     if split.graph.is_some() {

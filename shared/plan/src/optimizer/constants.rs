@@ -3,7 +3,8 @@
 //!
 //! This is all that runs of the engine's `SimplifyExpressions`. That is one rule of about a hundred
 //! rewrites which cannot be switched off one by one, and some change what a query means: IN lists of
-//! a null, casts in comparisons, a regular expression that matches everything.
+//! a null (apache/datafusion#24258), casts in comparisons (#14303, #23095, #24702), a regular
+//! expression that matches everything (#24379).
 //!
 //! # Invariants
 //! 1. An expression that fails to evaluate is left as it is, but for a cast of a literal, which can

@@ -3,8 +3,7 @@
 //! `WHERE a AND b AND c` is one filter for all its parts that cannot fail, and above it one for each
 //! part that can, in the order in which they are written. A filter runs only on rows that the one
 //! below lets through, so `v ~ '^[0-9]+$' AND CAST(v AS BIGINT) > 5` casts numbers alone. The engine's
-//! own rule puts the cheaper part first, whatever it is, and merges filters
-//! (apache/datafusion#22000 is where it began to).
+//! own rule puts the cheaper part first, whatever it is (apache/datafusion#22343), and merges filters.
 //!
 //! # Invariants
 //! 1. Only what cannot fail goes through the engine's rule, one condition at a time: that rule also

@@ -3,7 +3,7 @@
 //! To compare a narrow column with a literal the engine casts the column, row by row. Where the cast
 //! loses nothing and the literal is a value of the column's own type, the literal is cast instead,
 //! once. The engine's own rule does that to any cast, which changes what `CAST(price AS INT) = 1` and
-//! `TRY_CAST(n AS INT) > 0` mean (apache/datafusion#15035 and what followed it), so it does not run.
+//! `TRY_CAST(n AS INT) > 0` mean (apache/datafusion#14303, #23095, #24702), so it does not run.
 
 use arrow::datatypes::{DataType, TimeUnit};
 use datafusion::common::tree_node::Transformed;

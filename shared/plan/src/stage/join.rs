@@ -308,22 +308,28 @@ pub(crate) fn is_plain(join: &Join) -> bool {
 
 fn check_kind(join: &Join) -> Result<()> {
     if matches!(join.join_type, JoinType::LeftMark | JoinType::RightMark) {
-        return Err(Refusal::new(
-            "plan::join::mark",
-            "EXISTS or IN over a stream stands inside another expression",
-        )
-        .help("let it be a condition of its own: WHERE EXISTS (…) AND …; or join LEFT and ask whether the match IS NULL")
-        .into_engine());
+        return Err(refuse_mark().into_engine());
     }
     if join.null_aware {
-        return Err(Refusal::new(
-            "plan::join::not_in",
-            "NOT IN over a stream would wait for ever: one null to come would empty its result",
-        )
-        .help("write WHERE NOT EXISTS (SELECT 1 FROM b WHERE b.k = a.k AND b.ts BETWEEN …)")
-        .into_engine());
+        return Err(refuse_not_in().into_engine());
     }
     Ok(())
+}
+
+pub(crate) fn refuse_mark() -> Refusal {
+    Refusal::new(
+        "plan::join::mark",
+        "EXISTS or IN over a stream stands inside another expression",
+    )
+    .help("let it be a condition of its own: WHERE EXISTS (…) AND …; or join LEFT and ask whether the match IS NULL")
+}
+
+pub(crate) fn refuse_not_in() -> Refusal {
+    Refusal::new(
+        "plan::join::not_in",
+        "NOT IN over a stream would wait for ever: one null to come would empty its result",
+    )
+    .help("write WHERE NOT EXISTS (SELECT 1 FROM b WHERE b.k = a.k AND b.ts BETWEEN …)")
 }
 
 /// The keys as expressions over each side's columns.
