@@ -169,3 +169,6 @@ pub(crate) fn written_condition(expr: Expr, schema: &DFSchema) -> Result<Expr> {
     let expr = constants::written_out(expr, &schema)?.data;
     Ok(guards::guarded(expr, &schema, true)?.data)
 }
+
+#[cfg(test)]
+mod tests;

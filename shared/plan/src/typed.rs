@@ -149,3 +149,6 @@ pub(crate) fn check_batch(batch: &RecordBatch, planned: &Schema) -> Result<()> {
         ),
     }
 }
+
+#[cfg(test)]
+mod tests;
