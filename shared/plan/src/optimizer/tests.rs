@@ -2,6 +2,7 @@
 
 mod conditions;
 mod guarded;
+mod kept;
 mod rules;
 mod subqueries;
 
