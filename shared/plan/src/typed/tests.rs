@@ -144,6 +144,33 @@ fn a_type_that_shows_with_rows_alone_is_an_error_of_the_engines_own() {
     assert!(matches!(error.find_root(), DataFusionError::Internal(_)), "{error}");
 }
 
+/// Rows between two stages were cast to the planned type whatever they were: digits were cut off, and
+/// what did not fit became null.
+#[test]
+fn a_column_changes_its_encoding_and_nothing_else() {
+    let rows = rows();
+    let d = rows.column_by_name("d").unwrap();
+    let wider = of_type(d, &DataType::Decimal128(12, 6)).unwrap();
+    assert_eq!(
+        arrow::compute::cast(&wider, &DataType::Utf8).unwrap().as_string::<i32>().value(0),
+        "1.256700"
+    );
+    let text = of_type(rows.column_by_name("s").unwrap(), &DataType::Utf8View).unwrap();
+    assert_eq!(text.as_string_view().value(0), "a1");
+    for (column, planned) in [
+        ("d", DataType::Decimal128(10, 2)),
+        ("i", DataType::Int32),
+        ("f", DataType::Int64),
+        ("s", DataType::Int64),
+    ] {
+        let error = of_type(rows.column_by_name(column).unwrap(), &planned).unwrap_err();
+        assert!(matches!(error, DataFusionError::Internal(_)), "{column}: {error}");
+    }
+    let planned = Schema::new(vec![Field::new("d", DataType::Decimal128(10, 2), true)]);
+    let error = check_batch(&rows.project(&[0]).unwrap(), &planned).unwrap_err();
+    assert!(matches!(error, DataFusionError::Internal(_)), "{error}");
+}
+
 #[test]
 fn each_function_gives_values_of_its_planned_type() {
     let context = engine::session(&CheckpointTime::default(), &Functions::default());
