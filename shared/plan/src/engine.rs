@@ -1,6 +1,7 @@
 //! The engine's session, set up for plans that are made once, run many times on one thread, and
 //! give the same rows each time.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
@@ -31,9 +32,34 @@ use crate::tables::StaticTable;
 #[derive(Debug, Clone, Default)]
 pub struct Functions {
     /// Scalar functions. They must be deterministic.
-    pub scalar: Vec<Arc<ScalarUDF>>,
+    pub scalar: Vec<Versioned<ScalarUDF>>,
     /// Aggregate functions. Their partial states must merge in any order.
-    pub aggregate: Vec<Arc<AggregateUDF>>,
+    pub aggregate: Vec<Versioned<AggregateUDF>>,
+}
+
+/// A function with the version of what it computes.
+#[derive(Debug, Clone)]
+pub struct Versioned<F> {
+    /// The function.
+    pub function: Arc<F>,
+    /// Part of the fingerprint of every query that calls it: another version does not read the state
+    /// that this one wrote. Change it when the function gives other values, or another partial state.
+    pub version: u32,
+}
+
+impl Functions {
+    /// The names of all functions in lower case, other names included, with their versions.
+    pub(crate) fn versions(&self) -> BTreeMap<String, u32> {
+        let scalar =
+            self.scalar.iter().map(|it| (it.function.name(), it.function.aliases(), it.version));
+        let aggregate =
+            self.aggregate.iter().map(|it| (it.function.name(), it.function.aliases(), it.version));
+        let named = scalar.chain(aggregate).flat_map(|(name, aliases, version)| {
+            let names = std::iter::once(name).chain(aliases.iter().map(String::as_str));
+            names.map(move |name| (name.to_lowercase(), version))
+        });
+        named.collect()
+    }
 }
 
 /// Rows that a plan handles at once: more than any batch, so that nothing is cut in between.
@@ -61,10 +87,10 @@ pub(crate) fn session(time: &CheckpointTime, functions: &Functions) -> SessionCo
         context.register_udf(marker);
     }
     for function in &functions.scalar {
-        context.register_udf(function.as_ref().clone());
+        context.register_udf(function.function.as_ref().clone());
     }
     for function in &functions.aggregate {
-        context.register_udaf(function.as_ref().clone());
+        context.register_udaf(function.function.as_ref().clone());
     }
     context
 }

@@ -20,6 +20,7 @@ mod assigned;
 mod engine;
 mod error;
 mod explain;
+mod fingerprint;
 mod functions;
 mod graph;
 mod leaf;
@@ -38,7 +39,7 @@ mod tables;
 mod windowed;
 
 pub use aggregates::StageAggregate;
-pub use engine::Functions;
+pub use engine::{Functions, Versioned};
 pub use error::PlanErrors;
 pub use explain::explain;
 pub use functions::CheckpointTime;

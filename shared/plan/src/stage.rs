@@ -91,7 +91,7 @@ pub struct Stage {
     pub output: Vec<OutputColumn>,
     /// Schema of final rows: what the upper plan reads.
     pub closed: SchemaRef,
-    /// The aggregate as the query has it, for `explain` and fingerprints.
+    /// The aggregate as the query has it, for `explain`.
     pub display: String,
 }
 

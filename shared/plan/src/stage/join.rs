@@ -240,9 +240,9 @@ impl JoinStage {
         self.kept.to_vec()
     }
 
-    /// Everything that gives the stored state its meaning.
-    pub(crate) fn describe(&self) -> String {
-        format!("join {} {} {}\n", self.display, self.lower_ms, self.upper_ms)
+    /// What it does, in one line, for people.
+    pub(crate) fn display(&self) -> String {
+        format!("join {} {} {}", self.display, self.lower_ms, self.upper_ms)
     }
 
     /// How far each time column of the output may lag, and the one that rises.

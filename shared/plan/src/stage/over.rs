@@ -81,7 +81,7 @@ pub struct OverStage {
     pub delay_ms: Option<i64>,
     /// Whether rows are handed on in the order of their event time.
     pub is_ordered: bool,
-    /// The node as the query has it, for `explain` and fingerprints.
+    /// The node as the query has it, for `explain`.
     pub display: String,
 }
 
