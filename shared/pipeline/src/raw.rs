@@ -120,7 +120,7 @@ pub(crate) struct RawQuery {
     pub(crate) incomplete: Field<String>,
     pub(crate) emit: Field<String>,
     pub(crate) emit_when: Field<String>,
-    pub(crate) sink: Field<String>,
+    pub(crate) sinks: Field<Vec<Given<String>>>,
 }
 
 /// A section whose `type` decides which keys it has: a sink, or a stream's source.
@@ -217,7 +217,7 @@ fn pipeline(root: &DeTable<'_>, reader: &mut Reader<'_>) -> RawPipeline {
             incomplete: reader.text(table, section, "incomplete"),
             emit: reader.text(table, section, "emit"),
             emit_when: reader.text(table, section, "emit_when"),
-            sink: reader.text(table, section, "sink"),
+            sinks: reader.texts(table, section, "sink"),
         }),
         sinks: reader.sections(root, Kind::Sink, |reader, table, section| {
             typed(table, section, section::SINK_TEXTS, reader)

@@ -44,7 +44,7 @@ pub(super) fn check(
         emit_when: emit_when(&query.emit_when, emit, &owner, errors),
         keep: keep(&query.keep, &owner, errors),
         incomplete: incomplete(&query.incomplete, &owner, errors),
-        sink: sink::reference(&query.sink, sinks, &owner, errors),
+        sinks: sink::references(&query.sinks, sinks, &owner, errors),
     }
 }
 
