@@ -17,6 +17,7 @@ class Failure:
     """`sign` tells one kind of failure from another, so that shrinking does not change from one to the other."""
 
     place: int
+    kind: str
     shards: int
     sign: str
     text: str
@@ -38,11 +39,11 @@ def failures(binary, pipeline, shards, plant=None):
     found, duck = [], Duck(pipeline.data)
     # Of records that nothing reads there is no query.
     if dead[None]:
-        found.append(Failure(0, shards, "records", letters(dead[None])))
+        found.append(Failure(0, "records", shards, "records", letters(dead[None])))
     for place, (case, queries) in enumerate(named):
         sign, text = judged(case, queries, ran, dead, duck, pipeline.data)
         if sign:
-            found.append(Failure(place, shards, sign, text))
+            found.append(Failure(place, case.kind, shards, sign, text))
     duck.close()
     return found
 
@@ -73,7 +74,7 @@ def apart(binary, pipeline, shards, plant, error):
     if len(pipeline.cases) == 1:
         code = re.search(r"[a-z]+(::[a-z_]+)+", error)
         sign = f"error: {code.group() if code else error[:40]}"
-        return [Failure(0, shards, sign, f"the program fails: {error}")]
+        return [Failure(0, pipeline.cases[0].kind, shards, sign, f"the program fails: {error}")]
     blamed = set(re.findall(r"query `q([0-9]+)", error))
     guilty = [place for place in range(len(pipeline.cases)) if str(place) in blamed]
     if not guilty:
@@ -86,7 +87,7 @@ def apart(binary, pipeline, shards, plant, error):
         if group:
             part = dataclasses.replace(pipeline, cases=[pipeline.cases[place] for place in group])
             if len(group) == len(pipeline.cases):
-                return [Failure(0, shards, "error", f"the program fails: {error}")]
+                return [Failure(0, "several", shards, "error", f"the program fails: {error}")]
             for failure in failures(binary, part, shards, plant):
                 found.append(dataclasses.replace(failure, place=group[failure.place]))
     return found

@@ -18,6 +18,7 @@ differences.md lists where the two engines may differ, why, and that no such que
 """
 
 import argparse
+import collections
 import multiprocessing
 import os
 import sys
@@ -51,44 +52,55 @@ def main():
 
 
 def compared(args, seeds):
-    began, passed, failed = time.monotonic(), 0, 0
-    shrinking = multiprocessing.Value("i", SHRUNK_MOST)
-    with multiprocessing.Pool(args.jobs, begin, (args, shrinking)) as pool:
-        for count, texts in pool.imap_unordered(one, seeds):
-            passed += count - len(texts)
-            failed += len(texts)
-            for text in texts:
-                print(text, flush=True)
-    print(f"differential: {passed} passed, {failed} failed in {time.monotonic() - began:.0f} s")
-    return 1 if failed else 0
+    began, queries, found = time.monotonic(), 0, []
+    with multiprocessing.Pool(args.jobs, begin, (args,)) as pool:
+        for seed, count, failures in pool.imap_unordered(one, seeds):
+            queries += count
+            found += [(seed, failure) for failure in failures]
+            for failure in failures:
+                print(f"seed {seed}, query {failure.place}, {failure.shards} shards: {failure.sign}", flush=True)
+        chosen, others = choose(found)
+        for text in pool.imap_unordered(made_small, chosen):
+            print(text, flush=True)
+    seconds = time.monotonic() - began
+    if others:
+        print(f"not made smaller: {len(others)} more, such as those of seeds {sorted({seed for seed, _ in others})[:20]}")
+    print(f"differential: {queries - len(found)} passed, {len(found)} failed in {seconds:.0f} s")
+    return 1 if found else 0
 
 
-def begin(args, shrinking):
-    one.args, one.shrinking = args, shrinking
+def begin(args):
+    """In each worker, before its first pipeline."""
+    one.args = args
 
 
 def one(seed):
-    """How many queries the pipeline of this seed has, and a text for each that fails."""
-    args = one.args
-    pipeline = pipelines.make(seed, args.kinds)
-    texts, places = [], set()
+    """The seed, how many queries its pipeline has, and the first failure of each query that fails."""
+    pipeline = pipelines.make(seed, one.args.kinds)
+    found = {}
     for shards in check.SHARDS:
-        for failure in check.failures(args.program, pipeline, shards):
-            if failure.place not in places:
-                places.add(failure.place)
-                texts.append(told(args, pipeline, failure))
-    return pipeline.count(), texts
+        for failure in check.failures(one.args.program, pipeline, shards):
+            found.setdefault(failure.place, failure)
+    return seed, pipeline.count(), list(found.values())
 
 
-def told(args, pipeline, failure):
-    with one.shrinking.get_lock():
-        one.shrinking.value -= 1
-        may = one.shrinking.value >= 0
-    if may and args.shrink:
-        small, failure = shrink.Shrinker(args.program, failure, args.shrink).shrunk(pipeline)
-        return report.text(small, failure, "the smallest pipeline found that shows it")
-    small = pipelines.Pipeline(pipeline.seed, pipeline.data, [pipeline.cases[failure.place]])
-    return report.text(small, failure, "not made smaller: run its seed alone")
+def choose(found):
+    """Those that are made smaller: at first one of each kind of failure, then more of them."""
+    ranks, seen = [], collections.Counter()
+    for seed, failure in sorted(found, key=lambda pair: pair[0]):
+        kind = (failure.sign, failure.kind)
+        ranks.append((seen[kind], seed, failure))
+        seen[kind] += 1
+    ranks.sort(key=lambda rank: rank[:2])
+    pairs = [(seed, failure) for _, seed, failure in ranks]
+    return pairs[:SHRUNK_MOST], pairs[SHRUNK_MOST:]
+
+
+def made_small(pair):
+    seed, failure = pair
+    args = one.args
+    small, failure = shrink.Shrinker(args.program, failure, args.shrink).shrunk(pipelines.make(seed, args.kinds))
+    return report.text(small, failure, "the smallest pipeline found that shows it")
 
 
 def planted(args, seeds):

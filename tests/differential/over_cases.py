@@ -14,7 +14,9 @@ KEEPS = {"forever": None, "10s": 10_000, "1m": 60_000, "1h": 3_600_000}
 
 
 class Over(Case):
-    """Result columns say ⟨over⟩ where the window stands, followed by their frame."""
+    """Result columns say `<over>` where the window stands, before a frame; or `<range>`, if the frame has a
+    length in time at both ends. Such a frame says itself what it needs, so `keep` does not cut it.
+    """
 
     kind = "over"
 
@@ -24,9 +26,11 @@ class Over(Case):
         keys = [key_text(tree, dialect) for _, tree in self.parts["keys"]]
         order, source = "ts", f"{self.stream}"
         if dialect == "duck":
-            source, keys, where = self.islands(keys, where), [f"part{n}" for n in range(len(keys))] + ["island"], ""
-        by = f"PARTITION BY {', '.join(keys)} " if keys else ""
-        text = f"SELECT {select} FROM {source}{where}".replace("<over>", f"{by}ORDER BY {order}")
+            source, keys, where = self.islands(keys, where), [f"part{n}" for n in range(len(keys))], ""
+        plain = f"PARTITION BY {', '.join(keys)} " if keys else ""
+        by = f"PARTITION BY {', '.join([*keys, 'island'])} " if dialect == "duck" else plain
+        text = f"SELECT {select} FROM {source}{where}"
+        text = text.replace("<over>", f"{by}ORDER BY {order}").replace("<range>", f"{plain}ORDER BY {order}")
         if self.first:
             text += f" QUALIFY ROW_NUMBER() OVER ({by}ORDER BY ts {self.first}) = 1"
         return text
@@ -96,7 +100,9 @@ class Functions:
             word = "ROWS"
         if begins_open:
             ends += ["UNBOUNDED PRECEDING AND CURRENT ROW"] * 2
-        return f" {word} BETWEEN {r.choice(ends)}"
+        end = r.choice(ends)
+        over = "<range>" if word == "RANGE" and not end.startswith("UNBOUNDED") else "<over>"
+        return f"{over} {word} BETWEEN {end}"
 
     def framed(self):
         """An aggregate; it may have a FILTER."""
@@ -125,7 +131,7 @@ class Functions:
         if r.random() < 0.3:
             call += " FILTER (WHERE {%d})" % len(args)
             args += (maker.predicate(1),)
-        call += f" OVER (<over>{self.frame() if r.random() < 0.85 else ''})"
+        call += f" OVER ({self.frame() if r.random() < 0.85 else '<over>'})"
         return node(type, call, *args, duck=around.replace("{}", call), exact=exact)
 
     def rank(self):
@@ -147,7 +153,7 @@ class Functions:
         type = self.random.choice(["bigint", "string", "double", "timestamp"])
         word = self.random.choice(["FIRST_VALUE({0}%s)", "LAST_VALUE({0}%s)", "NTH_VALUE({0}, 2%s)"])
         nulls = self.random.random() < 0.3
-        behind = f" OVER (<over>{self.frame()})"
+        behind = f" OVER ({self.frame()})"
         tide = word % "" + (" IGNORE NULLS" if nulls else "") + behind
         return node(type, tide, self.maker.make(type, 1), duck=word % (" IGNORE NULLS" if nulls else "") + behind)
 
@@ -162,7 +168,8 @@ class OverResults(Case):
         source = self.window.tide("s") if dialect == "tide" else self.window.duck("s")
         inner = (f"SELECT {key} AS k0, window_start, window_end, COUNT(*) AS n, MAX(m) AS most FROM {source}"
                  f"{self.clause(dialect, 'WHERE', 'where')} GROUP BY {key}, window_start, window_end")  # fmt: skip
-        return f"SELECT {self.select(dialect)} FROM ({inner}) h".replace("<over>", "PARTITION BY k0 ORDER BY window_end")
+        over = "PARTITION BY k0 ORDER BY window_end"
+        return f"SELECT {self.select(dialect)} FROM ({inner}) h".replace("<over>", over).replace("<range>", over)
 
     def options(self):
         return {"keep": "forever"}

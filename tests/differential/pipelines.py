@@ -4,6 +4,7 @@ import dataclasses
 import random
 
 import data
+import exact
 import join_cases
 import over_cases
 import rows_cases
@@ -27,6 +28,8 @@ KINDS = {
     "as-of": (1, join_cases.as_of),
     "within": (1, join_cases.within),
     "sides": (1, join_cases.aggregates),
+    "quotients": (1, exact.quotients),
+    "means": (1, exact.means),
     "stages": (1, join_cases.stages),
 }
 

@@ -19,10 +19,13 @@ class Shrinker:
         self.binary = binary
         self.failure = failure
         self.plant = plant
+        self.seconds = seconds
         self.ends = time.monotonic() + seconds
 
     def shrunk(self, pipeline):
         """The smallest pipeline, and its failure."""
+        if not self.seconds:
+            return pipeline, self.failure
         alone = dataclasses.replace(pipeline, cases=[pipeline.cases[self.failure.place]])
         best = alone if self.fails(alone) else self.fewer_queries(pipeline)
         while time.monotonic() < self.ends:
@@ -54,10 +57,11 @@ class Shrinker:
     def step(self, pipeline):
         """One pass over all that can be taken away; None when nothing could."""
         before = pipeline
-        pipeline = self.fewer_rows(pipeline)
+        pipeline = self.fewer_columns(pipeline)
         for place in range(len(pipeline.cases)):
             pipeline = self.smaller_case(pipeline, place)
         pipeline = self.fewer_columns(pipeline)
+        pipeline = self.fewer_rows(pipeline)
         return None if pipeline is before else pipeline
 
     # Rows.
@@ -97,18 +101,29 @@ class Shrinker:
                     break
         return pipeline
 
-    # Columns of the data that no query names.
+    # Columns, streams and tables that no query names. What is there is a name's text alone: if that is not
+    # enough, the program says so, and the trial is not taken.
 
     def fewer_columns(self, pipeline):
         texts = " ".join(query.sql for _, queries in pipeline.named() for query in queries)
         named = set(re.findall(r"[a-z_0-9]+", texts)) | {"id", "ts"}
-        for which in ("streams", "tables"):
-            for part in getattr(pipeline.data, which).values():
-                kept = {name: type for name, type in part.columns.items() if name in named}
-                if len(kept) < len(part.columns) and kept:
-                    tried = with_part(pipeline, which, dataclasses.replace(part, columns=kept))
-                    pipeline = tried if self.fails(tried) else pipeline
-        return pipeline
+        data = pipeline.data
+        streams = {name: part for name, part in data.streams.items() if name in named} or data.streams
+        tables = {name: part for name, part in data.tables.items() if name in named}
+        data = dataclasses.replace(data, streams=only(streams, named), tables=only(tables, named))
+        if data == pipeline.data:
+            return pipeline
+        tried = dataclasses.replace(pipeline, data=data)
+        return tried if self.fails(tried) else pipeline
+
+
+def only(parts, named):
+    """The streams or tables with the columns that are named, or all of them if none is."""
+    made = {}
+    for name, part in parts.items():
+        columns = {column: type for column, type in part.columns.items() if column in named}
+        made[name] = dataclasses.replace(part, columns=columns or part.columns)
+    return made
 
 
 def smaller_parts(parts):

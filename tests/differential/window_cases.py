@@ -156,7 +156,8 @@ def windowed(random, maker, data):
         if summed:
             trees.append(Maker(random, summed + [aggregates.plain()]).any(2))
     if sets and random.random() < 0.6:
-        trees.append(node("bigint", "CAST(GROUPING({0}) AS BIGINT)", keys[0]))
+        text = "CAST(GROUPING({0}) AS BIGINT)"
+        trees.append(node("bigint", text, keys[0], duck=text.format("one_zero({0})") if keys[0].type == "double" else None))
     parts = {"columns": named(trees, "a"), "keys": named(keys, "k"), "where": where, "having": having}
     return Windowed(parts, window=chosen, stream=stream, sets=sets, best=best)
 
