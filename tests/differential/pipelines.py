@@ -21,6 +21,8 @@ KINDS = {
     "union": (1, rows_cases.union),
     "windows": (7, window_cases.windowed),
     "distinct": (1, window_cases.distinct),
+    "best": (2, window_cases.best),
+    "below": (2, window_cases.below),
     "over": (4, over_cases.over),
     "first": (1, over_cases.first_of_key),
     "over-results": (1, over_cases.over_results),

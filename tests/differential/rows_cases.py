@@ -50,7 +50,7 @@ def union(random, maker, data):
 
 
 class Partition(Case):
-    """Four queries of one predicate. It is judged by rows of `id` alone."""
+    """Five queries of one predicate: three of rows, the value, and counts by FILTER. `id` tells rows apart."""
 
     kind = "predicate"
 
@@ -61,21 +61,28 @@ class Partition(Case):
         queries = [Query(f"{name}_{which}", f"SELECT id FROM s WHERE {condition}", columns)
                    for which, condition in zip(("yes", "no", "null"), asked)]  # fmt: skip
         value = f"SELECT id, {text} AS p FROM s"
-        return [*queries, Query(f"{name}_value", value, {"id": "bigint", "p": "boolean"})]
+        counts = ", ".join(f"COUNT(*) FILTER (WHERE {condition}) AS c{which}" for which, condition in enumerate(asked))
+        filtered = f"SELECT {counts} FROM TUMBLE(s, ts, INTERVAL '7 seconds') GROUP BY window_start, window_end"
+        return [*queries, Query(f"{name}_filter", filtered, {"c0": "bigint", "c1": "bigint", "c2": "bigint"}),
+                Query(f"{name}_value", value, {"id": "bigint", "p": "boolean"})]  # fmt: skip
 
     def duck_text(self):
-        return "nothing: its four results are compared with each other"
+        return "nothing: its results are compared with each other"
 
     def judge(self, results, duck, data):
         wrong = []
-        value = {row["id"]: row["p"] for row in results[3]}
-        for rows, truth in zip(results, (True, False, None)):
+        value = {row["id"]: row["p"] for row in results[4]}
+        for place, truth in enumerate((True, False, None)):
+            rows = results[place]
             got = sorted(row["id"] for row in rows)
             want = sorted(number for number, p in value.items() if p is truth)
             if got != want:
                 missing, extra = [i for i in want if i not in got], [i for i in got if i not in want]
                 wrong.append(f"of rows where p is {truth} WHERE loses ids {missing} and has too many {extra}")
-        if sorted(value) != sorted(row["id"] for row in data.streams["s"].rows) or len(value) != len(results[3]):
+            counted = sum(row[f"c{place}"] for row in results[3])
+            if counted != len(want):
+                wrong.append(f"FILTER counts {counted} rows where p is {truth}, of {len(want)}")
+        if sorted(value) != sorted(row["id"] for row in data.streams["s"].rows) or len(value) != len(results[4]):
             wrong.append("p as a value is not there once for each row")
         return "\n".join(wrong) or None
 

@@ -191,3 +191,73 @@ def distinct(random, maker, data):
     where = maker.predicate(1) if random.random() < 0.5 else None
     return Distinct({"columns": named(keys, "k"), "where": where}, stream="s",
                     window=window(random, ("TUMBLE", "HOP", "CUMULATE")))  # fmt: skip
+
+
+class Best(Case):
+    """The best n rows of each window and key."""
+
+    kind = "top n of rows"
+
+    def sql(self, dialect):
+        source = self.window.tide("s") if dialect == "tide" else self.window.duck("s")
+        keys = "".join(f", {key_text(tree, dialect)}" for _, tree in self.parts["keys"])
+        order = f"{self.parts['order'].text(dialect)} {self.way}, id"
+        over = f"OVER (PARTITION BY window_start, window_end{keys} ORDER BY {order})"
+        text = f"SELECT window_start AS ws, window_end AS we, id, {self.select(dialect)} FROM {source}"
+        return f"{text}{self.clause(dialect, 'WHERE', 'where')} QUALIFY {self.word}() {over} <= {self.most}"
+
+    def output(self):
+        return [*WINDOW, ("id", leaf("bigint", "id")), *self.parts["columns"]]
+
+
+def best(random, maker, data):
+    keys = [key(random, maker) for _ in range(random.choice([0, 1, 1]))]
+    order = maker.make(random.choice(["bigint", "double", "string", "timestamp", "decimal(10,2)", "tame"]), 1)
+    order = order if has_column(order) else leaf("bigint", "m")
+    where = maker.predicate(1) if random.random() < 0.4 else None
+    way = random.choice(["ASC NULLS FIRST", "DESC NULLS LAST", "ASC NULLS LAST", "DESC NULLS FIRST"])
+    return Best({"columns": named([maker.any(1)]), "keys": named(keys, "k"), "order": order, "where": where}, way=way,
+                word=random.choice(["ROW_NUMBER", "ROW_NUMBER", "RANK"]), most=random.choice([1, 2, 3]),
+                window=window(random, ("TUMBLE", "TUMBLE", "HOP", "CUMULATE")))  # fmt: skip
+
+
+class Below(Case):
+    """An aggregate over windows of a stream with a static table, or of two streams united."""
+
+    kind = "joined or united below windows"
+
+    def sql(self, dialect):
+        window = getattr(self.window, dialect)
+        where = self.clause(dialect, "WHERE", "where")
+        if self.join == "UNION":
+            columns = ", ".join(["window_start", "window_end", "ts", "id", *self.needed])
+            rows = " UNION ALL ".join(f"SELECT {columns} FROM {window(stream)}{where}" for stream in ("s", "r"))
+            source, where = f"({rows}) u", ""
+        else:
+            on = " AND ".join(f"{left} = {right}" for left, right in self.on)
+            source = f"{window('s')} {self.join} t ON {on}"
+        shown = ", ".join(f"{key_text(tree, dialect)} AS {alias}" for alias, tree in self.parts["keys"])
+        keys = "".join(f", {key_text(tree, dialect)}" for _, tree in self.parts["keys"])
+        comma = ", " if shown else ""
+        return (f"SELECT window_start AS ws, window_end AS we{comma}{shown}, {self.select(dialect)} FROM {source}{where}"
+                f" GROUP BY window_start, window_end{keys}")  # fmt: skip
+
+    def output(self):
+        return [*WINDOW, *self.parts["keys"], *self.parts["columns"]]
+
+
+def below(random, maker, data):
+    join = random.choice(["JOIN", "LEFT JOIN", "UNION", "UNION"])
+    on = random.choice([[("k", "tk")], [("g", "tg")], [("k", "tk"), ("g", "tg")]])
+    table = [leaf(type, name) for name, type in data.tables["t"].columns.items()]
+    columns = maker.columns if join == "UNION" else maker.columns + table
+    both = Maker(random, [column for column in columns if column.tide != "ts" or join != "UNION"])
+    chosen = window(random, ("TUMBLE", "HOP", "CUMULATE"))
+    # Of equal rows and of rows of two streams nothing says which stands first.
+    aggregates = Aggregates(random, both, ties=True)
+    trees = [random.choice([aggregates.plain, aggregates.total, aggregates.distinct])() for _ in range(random.choice([1, 3]))]
+    keys = [random.choice(table)] if join != "UNION" else [key(random, maker)]
+    where = both.predicate(1) if random.random() < 0.4 else None
+    needed = [column.tide for column in maker.columns if column.tide not in ("ts", "id")]
+    return Below({"columns": named(trees, "a"), "keys": named(keys, "k"), "where": where}, window=chosen, join=join,
+                 on=on, needed=needed)  # fmt: skip
