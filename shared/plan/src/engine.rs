@@ -91,6 +91,13 @@ pub(crate) fn with_windows(
         .build()
 }
 
+/// Whether a function is one of single rows.
+pub(crate) fn is_scalar(state: &SessionState, name: &str) -> bool {
+    let of_one_row = state.scalar_functions().contains_key(name)
+        || state.higher_order_functions().contains_key(name);
+    of_one_row || ["unnest", "unnest_outer"].contains(&name)
+}
+
 /// The plan without columns that nothing above them reads.
 pub(crate) fn needed_columns(state: &SessionState, plan: LogicalPlan) -> Result<LogicalPlan> {
     let rule: Arc<dyn OptimizerRule + Send + Sync> = Arc::new(OptimizeProjections::new());

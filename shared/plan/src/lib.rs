@@ -17,6 +17,7 @@
 
 mod aggregates;
 mod assigned;
+mod constants;
 mod engine;
 mod error;
 mod explain;

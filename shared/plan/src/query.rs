@@ -14,6 +14,7 @@ use tidemill_model::{Fingerprint, Keep, WindowShape};
 use tidemill_pipeline::{EmitMode, Late, Pipeline, PipelineError, Query, Stream};
 use xxhash_rust::xxh3::xxh3_128;
 
+use crate::constants;
 use crate::engine::{self, Functions};
 use crate::error::{PlanErrors, Refusal};
 use crate::functions::CheckpointTime;
@@ -223,6 +224,7 @@ fn plan_query(
     let statement = sql::parse(&query.sql)?;
     let windows = WindowFunctions { streams: Arc::clone(streams), sql: query.sql.clone() };
     let state = engine::with_windows(context, Arc::new(windows));
+    sql::ignored::statement(&statement, &query.sql, &|name| engine::is_scalar(&state, name))?;
     plan_statement(&state, statement, static_tables, query)
         .map_err(|error| Refusal::from_engine(error, &query.sql).suggest(functions(&state)))
 }
@@ -242,6 +244,7 @@ fn plan_statement(
     let statement = Statement::Statement(Box::new(statement));
     let plan = engine::now(state.statement_to_plan(statement))??;
     let plan = state.analyzer().execute_and_check(plan, state.config_options(), |_, _| {})?;
+    constants::check(&plan, &query.sql)?;
     let options =
         Options { grace_ms: query.grace_ms, keep: query.keep, incomplete: query.incomplete };
     let plan = split::joins::gathered(plan)?;

@@ -16,6 +16,7 @@
 
 mod as_of;
 mod depth;
+pub(crate) mod ignored;
 mod misread;
 mod named_windows;
 

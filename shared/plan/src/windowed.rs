@@ -97,6 +97,11 @@ enum Kind {
     HopRows,
 }
 
+/// Whether a function of this name is one of ours.
+pub(crate) fn is_window_function(name: &str) -> bool {
+    Kind::of(name).is_some()
+}
+
 impl Kind {
     fn of(name: &str) -> Option<Kind> {
         match name.to_ascii_uppercase().as_str() {
