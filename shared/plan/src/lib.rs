@@ -36,6 +36,7 @@ mod sql;
 mod stage;
 mod state_part;
 mod tables;
+mod unnest;
 mod windowed;
 
 pub use aggregates::StageAggregate;
