@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
-use datafusion::common::{DFSchema, DataFusionError, Result};
+use datafusion::common::{DFSchema, DataFusionError, Result, TableReference};
 use datafusion::datasource::MemTable;
 use datafusion::execution::context::{ExecutionProps, SessionContext};
 use datafusion::execution::session_state::{SessionState, SessionStateBuilder};
@@ -98,13 +98,13 @@ pub(crate) fn session(time: &CheckpointTime, functions: &Functions) -> SessionCo
 /// Makes a static table known.
 pub(crate) fn add_table(context: &SessionContext, name: &str, table: &StaticTable) -> Result<()> {
     let table = MemTable::try_new(Arc::clone(&table.schema), vec![table.batches.clone()])?;
-    context.register_table(name, Arc::new(table)).map(drop)
+    context.register_table(TableReference::bare(name), Arc::new(table)).map(drop)
 }
 
 /// Makes a stream known that is read without a window function.
 pub(crate) fn add_stream(context: &SessionContext, stream: &Stream) -> Result<()> {
     let scan = StreamScan::new(stream, None, Vec::new());
-    context.register_table(stream.name.as_str(), Arc::new(scan)).map(drop)
+    context.register_table(TableReference::bare(stream.name.as_str()), Arc::new(scan)).map(drop)
 }
 
 /// The session's state with one query's window functions.
@@ -115,6 +115,13 @@ pub(crate) fn with_windows(
     SessionStateBuilder::new_from_existing(context.state())
         .with_relation_planners(vec![windows])
         .build()
+}
+
+/// Whether a function is one of single rows.
+pub(crate) fn is_scalar(state: &SessionState, name: &str) -> bool {
+    let of_one_row = state.scalar_functions().contains_key(name)
+        || state.higher_order_functions().contains_key(name);
+    of_one_row || ["unnest", "unnest_outer"].contains(&name)
 }
 
 /// The plan without columns that nothing above them reads.

@@ -4,6 +4,7 @@
 //! SQL; [`PlanErrors`] turns byte ranges of SQL into byte ranges of the file.
 
 mod elsewhere;
+pub(crate) mod shown;
 
 use std::ops::Range;
 

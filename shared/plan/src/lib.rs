@@ -17,6 +17,7 @@
 
 mod aggregates;
 mod assigned;
+mod constants;
 mod engine;
 mod error;
 mod explain;
@@ -36,6 +37,7 @@ mod sql;
 mod stage;
 mod state_part;
 mod tables;
+mod unnest;
 mod windowed;
 
 pub use aggregates::StageAggregate;

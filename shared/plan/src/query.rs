@@ -13,6 +13,7 @@ use tidemill_model::limits::{PLAN_STACK_BYTES, STATE_BYTES_MAX};
 use tidemill_model::{Fingerprint, WindowShape};
 use tidemill_pipeline::{Late, Pipeline, PipelineError, Query, Stream};
 
+use crate::constants;
 use crate::engine::{self, Functions};
 use crate::error::{PlanErrors, Refusal};
 use crate::fingerprint::{Identity, Reads};
@@ -22,10 +23,12 @@ use crate::result_key::{self, ResultKey};
 use crate::revisions::{self, Revisions};
 use crate::run::Runner;
 use crate::split::{self, Options, Split};
+use crate::schema::stream_schema;
 use crate::sql;
 use crate::stage::Stage;
 use crate::stage::within::WithinStage;
 use crate::tables::{self, StaticTable};
+use crate::unnest;
 use crate::windowed::WindowFunctions;
 
 /// All queries of a pipeline, planned.
@@ -222,11 +225,25 @@ fn plan_query(
     known: Known<'_>,
     query: &Query,
 ) -> std::result::Result<QueryPlan, Refusal> {
-    let statement = sql::parse(&query.sql)?;
+    let mut statement = sql::parse(&query.sql)?;
+    let relations = relations(known.streams, known.static_tables);
+    sql::names::resolve(&mut statement, &relations, &query.sql)?;
     let windows = WindowFunctions { streams: Arc::clone(known.streams), sql: query.sql.clone() };
     let state = engine::with_windows(context, Arc::new(windows));
+    sql::ignored::statement(&statement, &query.sql, &|name| engine::is_scalar(&state, name))?;
     plan_statement(&state, statement, known, query)
         .map_err(|error| Refusal::from_engine(error, &query.sql).suggest(functions(&state)))
+}
+
+/// Everything that FROM can read by its name.
+fn relations(
+    streams: &BTreeMap<String, Stream>,
+    static_tables: &BTreeMap<String, StaticTable>,
+) -> sql::names::Relations {
+    let columns = |schema: &SchemaRef| schema.fields().iter().map(|it| it.name().clone()).collect();
+    let streams = streams.iter().map(|(name, it)| (name.clone(), columns(&stream_schema(it))));
+    let tables = static_tables.iter().map(|(name, it)| (name.clone(), columns(&it.schema)));
+    streams.chain(tables).collect()
 }
 
 /// The names of all functions, in no order.
@@ -242,8 +259,10 @@ fn plan_statement(
     query: &Query,
 ) -> Result<QueryPlan> {
     let statement = Statement::Statement(Box::new(statement));
-    let plan = engine::now(state.statement_to_plan(statement))??;
+    let plan = unnest::joined(engine::now(state.statement_to_plan(statement))??)?;
+    has_columns(&plan)?;
     let plan = state.analyzer().execute_and_check(plan, state.config_options(), |_, _| {})?;
+    constants::check(&plan, &query.sql)?;
     let options =
         Options { grace_ms: query.grace_ms, keep: query.keep, incomplete: query.incomplete };
     let plan = split::joins::gathered(plan)?;
@@ -323,6 +342,17 @@ fn plan_statement(
     }
     planned.upper()?;
     Ok(planned)
+}
+
+/// A row without columns tells nothing, and no sink could take it.
+fn has_columns(plan: &LogicalPlan) -> Result<()> {
+    if !plan.schema().fields().is_empty() {
+        return Ok(());
+    }
+    let message = "the query has no column: nothing stands between SELECT and FROM";
+    Err(Refusal::new("plan::output::no_column", message)
+        .help("write SELECT * FROM …, or the columns")
+        .into_engine())
 }
 
 /// Results are objects: their columns need names of their own.

@@ -339,7 +339,7 @@ fn try_out(
             format!(
                 "{}() OVER cannot run as a stream: {}",
                 expr.fun().name(),
-                engine_message(&error)
+                shown::reason(&error)
             ),
         )
         .help("use another aggregate")
