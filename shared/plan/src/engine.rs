@@ -4,17 +4,14 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use arrow::array::RecordBatch;
-use datafusion::common::{DFSchema, DataFusionError, Result, TableReference};
+use datafusion::common::{DFSchema, Result, TableReference};
 use datafusion::datasource::MemTable;
 use datafusion::execution::context::{ExecutionProps, SessionContext};
 use datafusion::execution::session_state::{SessionState, SessionStateBuilder};
 use datafusion::logical_expr::physical_planning_context::PhysicalPlanningContext;
 use datafusion::logical_expr::planner::RelationPlanner;
-use datafusion::logical_expr::simplify::SimplifyContext;
 use datafusion::logical_expr::{AggregateUDF, Expr, LogicalPlan, ScalarUDF};
 use datafusion::optimizer::optimize_projections::OptimizeProjections;
-use datafusion::optimizer::simplify_expressions::ExprSimplifier;
 use datafusion::optimizer::{Optimizer, OptimizerRule};
 use datafusion::physical_expr::create_physical_expr;
 use datafusion::physical_plan::{ExecutionPlan, PhysicalExpr};
@@ -25,8 +22,10 @@ use tidemill_pipeline::Stream;
 
 use crate::functions::{CheckpointTime, join_markers, time_functions};
 use crate::leaf::{ClosedWindowsPlanner, StreamScan};
+use crate::optimizer;
 use crate::rows;
 use crate::tables::StaticTable;
+use crate::typed;
 
 /// Functions of a Rust program's own, for use in its pipeline's SQL.
 #[derive(Debug, Clone, Default)]
@@ -78,7 +77,13 @@ pub(crate) fn session(time: &CheckpointTime, functions: &Functions) -> SessionCo
     options.optimizer.enable_dynamic_filter_pushdown = false;
     options.optimizer.enable_round_robin_repartition = false;
     options.optimizer.max_passes = 8;
-    let state = SessionStateBuilder::new().with_config(config).with_default_features().build();
+    let state = SessionStateBuilder::new()
+        .with_config(config)
+        .with_default_features()
+        .with_analyzer_rules(optimizer::analyzer_rules())
+        .with_optimizer_rules(optimizer::optimizer_rules())
+        .with_physical_optimizer_rules(optimizer::physical_rules())
+        .build();
     let context = SessionContext::new_with_state(state);
     for function in time_functions(time) {
         context.register_udf(function.as_ref().clone());
@@ -137,20 +142,23 @@ pub(crate) fn physical(state: &SessionState, plan: &LogicalPlan) -> Result<Arc<d
     now(planner.create_physical_plan(plan, state))?
 }
 
-/// An expression as the engine runs it, which must give the same value whenever it is evaluated. The
-/// simplifier is part of that: it writes some functions out, such as COALESCE, which cannot be run as
-/// they are.
+/// An expression as the engine runs it, which must give the same value whenever it is evaluated, of the
+/// type that the plan says.
 pub(crate) fn physical_expr(expr: &Expr, schema: &DFSchema) -> Result<Arc<dyn PhysicalExpr>> {
     rows::check_volatile(expr)?;
-    let context = SimplifyContext::builder().with_schema(Arc::new(schema.clone())).build();
-    let expr = ExprSimplifier::new(context).simplify(expr.clone())?;
+    planned(&optimizer::written(expr.clone(), schema)?, schema)
+}
+
+/// The same for a condition, of which null is as good as false.
+pub(crate) fn physical_condition(expr: &Expr, schema: &DFSchema) -> Result<Arc<dyn PhysicalExpr>> {
+    rows::check_volatile(expr)?;
+    planned(&optimizer::written_condition(expr.clone(), schema)?, schema)
+}
+
+fn planned(expr: &Expr, schema: &DFSchema) -> Result<Arc<dyn PhysicalExpr>> {
     let planning = PhysicalPlanningContext::default();
-    let physical = create_physical_expr(&expr, schema, &ExecutionProps::new(), &planning)?;
-    // What the engine cannot run shows here, and not on the first row.
-    match physical.evaluate(&RecordBatch::new_empty(Arc::clone(schema.inner()))) {
-        Err(error) if matches!(error.find_root(), DataFusionError::Internal(_)) => Err(error),
-        _ => Ok(physical),
-    }
+    let physical = create_physical_expr(expr, schema, &ExecutionProps::new(), &planning)?;
+    typed::of_planned_type(physical, schema.inner())
 }
 
 /// The value of a future that waits for nothing.

@@ -68,9 +68,7 @@ fn moved(join: Join) -> Result<LogicalPlan> {
         JoinType::Left => true,
         other => return Err(refused(&format!("{other} JOIN"))),
     };
-    let is_true = |expr: &Expr| {
-        matches!(expr, Expr::Literal(ScalarValue::Boolean(Some(true)), _))
-    };
+    let is_true = |expr: &Expr| matches!(expr, Expr::Literal(ScalarValue::Boolean(Some(true)), _));
     let condition = join.filter.filter(|filter| !is_true(filter));
     if !join.on.is_empty() || (keeps_left && condition.is_some()) {
         return Err(refused("LEFT JOIN … ON a condition"));
@@ -86,7 +84,9 @@ fn moved(join: Join) -> Result<LogicalPlan> {
 
 fn refused(what: &str) -> datafusion::common::DataFusionError {
     Refusal::new("plan::join::unnest", format!("{what} of a row's own list cannot run"))
-        .help("write CROSS JOIN UNNEST(…) AS t(x) or LEFT JOIN UNNEST(…) AS t(x) ON TRUE, and WHERE")
+        .help(
+            "write CROSS JOIN UNNEST(…) AS t(x) or LEFT JOIN UNNEST(…) AS t(x) ON TRUE, and WHERE",
+        )
         .into_engine()
 }
 

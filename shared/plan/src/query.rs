@@ -19,16 +19,17 @@ use crate::error::{PlanErrors, Refusal};
 use crate::fingerprint::{Identity, Reads};
 use crate::functions::CheckpointTime;
 use crate::graph::{Derived, Glue, Graph, Ingested, Node, NodeKind, OperatorPlan};
+use crate::lateral;
+use crate::optimizer;
 use crate::result_key::{self, ResultKey};
 use crate::revisions::{self, Revisions};
 use crate::run::Runner;
-use crate::split::{self, Options, Split};
 use crate::schema::stream_schema;
+use crate::split::{self, Options, Split};
 use crate::sql;
 use crate::stage::Stage;
 use crate::stage::within::WithinStage;
 use crate::tables::{self, StaticTable};
-use crate::unnest;
 use crate::windowed::WindowFunctions;
 
 /// All queries of a pipeline, planned.
@@ -259,12 +260,13 @@ fn plan_statement(
     query: &Query,
 ) -> Result<QueryPlan> {
     let statement = Statement::Statement(Box::new(statement));
-    let plan = unnest::joined(engine::now(state.statement_to_plan(statement))??)?;
+    let plan = lateral::joined(engine::now(state.statement_to_plan(statement))??)?;
     has_columns(&plan)?;
     let plan = state.analyzer().execute_and_check(plan, state.config_options(), |_, _| {})?;
     constants::check(&plan, &query.sql)?;
     let options =
         Options { grace_ms: query.grace_ms, keep: query.keep, incomplete: query.incomplete };
+    let plan = optimizer::not_in::exact(plan)?;
     let plan = split::joins::gathered(plan)?;
     let needed = engine::needed_columns(state, plan.clone())?;
     let reads = Reads::of(&needed)?;
@@ -281,11 +283,11 @@ fn plan_statement(
     let key = result_key::of(&upper, shape);
     check_output(&upper)?;
     for stage in &mut stages {
-        stage.lower = state.optimize(&stage.lower)?;
+        stage.lower = optimizer::optimized(state, &stage.lower)?;
     }
     for node in graph.iter_mut().flat_map(|graph| &mut graph.nodes) {
         for plan in node.kind.plans_mut() {
-            *plan = state.optimize(plan)?;
+            *plan = optimizer::optimized(state, plan)?;
         }
     }
     let of_log = shape.filter(|_| graph.is_none());
@@ -306,7 +308,7 @@ fn plan_statement(
         output: &output,
     };
     let fingerprint = identity.fingerprint();
-    let upper = state.optimize(&upper)?;
+    let upper = optimizer::optimized(state, &upper)?;
     let planned = QueryPlan {
         name: query.name.clone(),
         fingerprint,

@@ -228,7 +228,7 @@ fn condition(text: &str, rows: &SchemaRef, state: &SessionState) -> Result<Condi
         return Err(refuse(message.to_string(), columns));
     }
     let expr = analyzed(expr, schema.clone(), state).map_err(of_engine)?;
-    let expr = engine::physical_expr(&expr, &schema).map_err(of_engine)?;
+    let expr = engine::physical_condition(&expr, &schema).map_err(of_engine)?;
     let found = expr.data_type(rows)?;
     if found != DataType::Boolean {
         let help = "write a comparison, such as \"views > 100\"".to_string();

@@ -47,6 +47,7 @@ use crate::constants;
 use crate::error::Refusal;
 use crate::leaf::{ORDER, ROW, WINDOW_END, WINDOW_START};
 use crate::lineage::{any_part, leaf_name, origin, plain};
+use crate::optimizer::can_fail;
 use crate::rows as scan_rows;
 use crate::split::{is_closed, window_output};
 
@@ -392,7 +393,12 @@ impl Columns {
         }
         let filter = params.filter.take().map(|filter| {
             let name = format!("__f{index}");
-            self.named(name.clone(), *filter);
+            // Null is as good as false here: what can fail is evaluated only where its guard is true.
+            let condition = match can_fail(&filter, input) {
+                true => Expr::IsTrue(filter),
+                false => *filter,
+            };
+            self.named(name.clone(), condition);
             name
         });
         Ok((Expr::AggregateFunction(AggregateFunction { func, params }), filter, ordered))

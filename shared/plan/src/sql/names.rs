@@ -15,8 +15,8 @@ use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::ast::{
     Expr, FunctionArg, FunctionArgExpr, FunctionArguments, Ident, JoinConstraint, JoinOperator,
-    ObjectName, ObjectNamePart, Query, Select, SelectItem, SelectItemQualifiedWildcardKind, Statement,
-    TableAlias, TableFactor, VisitMut, VisitorMut,
+    ObjectName, ObjectNamePart, Query, Select, SelectItem, SelectItemQualifiedWildcardKind,
+    Statement, TableAlias, TableFactor, VisitMut, VisitorMut,
 };
 
 use super::PARTITIONED;
@@ -134,7 +134,8 @@ impl Tables<'_> {
     fn other_case(&self, name: &Ident) -> Result<(), Refusal> {
         let alike = self.relations.keys().find(|known| known.eq_ignore_ascii_case(&name.value));
         let Some(alike) = alike.filter(|_| name.quote_style.is_some()) else { return Ok(()) };
-        let message = format!("nothing is called {name} here: in quotes the case of letters counts");
+        let message =
+            format!("nothing is called {name} here: in quotes the case of letters counts");
         Err(Refusal::new("plan::sql", message)
             .help(format!("write \"{alike}\", or {alike} without quotes"))
             .at(span_range(self.sql, name.span)))
@@ -314,7 +315,8 @@ impl VisitorMut for Columns {
             Expr::Function(call) => {
                 if let FunctionArguments::List(list) = &mut call.args {
                     for arg in &mut list.args {
-                        if let FunctionArg::Unnamed(FunctionArgExpr::QualifiedWildcard(name)) = arg {
+                        if let FunctionArg::Unnamed(FunctionArgExpr::QualifiedWildcard(name)) = arg
+                        {
                             self.wildcard(name);
                         }
                     }
@@ -383,7 +385,9 @@ mod tests {
                 "SELECT * FROM \"Readings\" JOIN \"Readings\" AS b USING(\"Sensor\")",
             );
             reads_as(
-                &format!("SELECT {name}.sensor, {name}.* FROM TUMBLE({name}, ts, INTERVAL '1' DAY)"),
+                &format!(
+                    "SELECT {name}.sensor, {name}.* FROM TUMBLE({name}, ts, INTERVAL '1' DAY)"
+                ),
                 "SELECT \"Readings\".\"Sensor\", \"Readings\".* FROM TUMBLE(\"Readings\", ts, INTERVAL '1' DAY)",
             );
             reads_as(
@@ -393,7 +397,9 @@ mod tests {
                 "SELECT k FROM TABLE(SESSION(__partitioned(\"Readings\", \"Sensor\"), DESCRIPTOR(ts), g))",
             );
             reads_as(
-                &format!("SELECT k FROM TABLE(TUMBLE(DATA => TABLE {name}, TIMECOL => d(ts), SIZE => i))"),
+                &format!(
+                    "SELECT k FROM TABLE(TUMBLE(DATA => TABLE {name}, TIMECOL => d(ts), SIZE => i))"
+                ),
                 "SELECT k FROM TABLE(TUMBLE(DATA => \"Readings\", TIMECOL => d(ts), SIZE => i))",
             );
         }

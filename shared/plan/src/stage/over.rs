@@ -21,6 +21,7 @@
 //!
 //! Not here: which part of a query it is (`split`), evaluating it (`flow::merge::over`).
 
+mod ahead;
 mod call;
 mod last;
 mod reduced;
@@ -35,9 +36,10 @@ use datafusion::physical_expr::PhysicalExpr;
 use datafusion::physical_expr::aggregate::AggregateFunctionExpr;
 use tidemill_model::Keep;
 
+pub(crate) use self::ahead::check_looks_ahead;
 pub use self::last::LastStage;
 pub(crate) use self::reduced::{is_by_time, reduced};
-use crate::engine::physical_expr;
+use crate::engine::{physical_condition, physical_expr};
 use crate::error::Refusal;
 use crate::lineage::plain;
 
@@ -430,5 +432,10 @@ impl<'a> Compiler<'a> {
     /// The expression, which must give the same value whenever it is evaluated.
     pub(super) fn physical(&self, expr: &Expr) -> Result<Arc<dyn PhysicalExpr>> {
         physical_expr(plain(expr), self.input)
+    }
+
+    /// The same for FILTER, where null is as good as false.
+    pub(super) fn condition(&self, expr: &Expr) -> Result<Arc<dyn PhysicalExpr>> {
+        physical_condition(plain(expr), self.input)
     }
 }
