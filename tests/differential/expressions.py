@@ -183,7 +183,7 @@ class Maker:
 
     def matches(self, depth):
         pattern = leaf("string", self.random.choice(
-            ["'^[0-9]+$'", "'.*'", "'^a'", "'b|c'", "'^$'", "'[a-z]{2}'", "'^(x|a).*'", "'é'", "'\\\\d'", "'^[^a]+$'"]))  # fmt: skip
+            ["'^[0-9]+$'", "'.*'", "'^a'", "'b|c'", "'^$'", "'[a-z]{2}'", "'^(x|a).*'", "'é'", "'\\d'", "'\\\\d'", "'^[^a]+$'"]))  # fmt: skip
         word, duck = self.random.choice([
             ("{0} ~ {1}", "regexp_matches({0}, {1}, 's')"), ("{0} !~ {1}", "NOT regexp_matches({0}, {1}, 's')"),
             ("{0} ~* {1}", "regexp_matches({0}, {1}, 'is')")])  # fmt: skip
@@ -327,9 +327,10 @@ class Maker:
         type = self.random.choice(["int", "bigint", "decimal(10,2)"])
         return node("double", "CAST({0} AS DOUBLE)", self.make(type, depth))
 
-    def double_and_whole(self, depth):
+    def double_and_other(self, depth):
         word = self.random.choice(["+", "-", "*"])
-        return node("double", "({0} " + word + " {1})", self.make("double", depth), self.make("int", depth))
+        other = self.make(self.random.choice(["int", "bigint", "decimal(10,2)"]), depth)
+        return node("double", "({0} " + word + " {1})", self.make("double", depth), other)
 
     def double_function(self, depth):
         word = self.random.choice(["abs", "floor", "ceil", "trunc", "round"])
@@ -341,7 +342,7 @@ class Maker:
     def double_minus(self, depth):
         return node("double", "(- {0})", self.make("double", depth))
 
-    doubles = [double_sum, double_sum, double_of_number, double_and_whole, double_function, double_root, double_minus]
+    doubles = [double_sum, double_sum, double_of_number, double_and_other, double_function, double_root, double_minus]
 
     def decimal(self, type, depth):
         """Functions and sums that stay within the type: a sum of all digits would leave DuckDB's 38."""

@@ -136,7 +136,9 @@ def windowed(random, maker, data):
     chosen = window(random)
     stream = random.choice(["s", "r"])
     keys = [key(random, maker) for _ in range(random.choice([0, 1, 1, 2]))]
-    sets = random.choice(["ROLLUP", "CUBE", "SETS"]) if keys and random.random() < 0.25 else ""
+    # Sessions are those of each set's own keys: see differences.md.
+    grouped = keys and chosen.kind != "SESSION" and random.random() < 0.3
+    sets = random.choice(["ROLLUP", "CUBE", "SETS"]) if grouped else ""
     best = None
     if keys and not sets and random.random() < 0.25:
         words = ["QUALIFY"] if chosen.kind == "SESSION" else ["QUALIFY", "LIMIT"]
