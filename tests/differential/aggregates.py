@@ -54,7 +54,7 @@ class Aggregates:
         return self.call("double", word, self.maker.make("double_tame", 0))
 
     def extreme(self):
-        type = self.random.choice(["int", "bigint", "double", "string", "timestamp", "date", "decimal(10,2)", "decimal(38,10)"])
+        type = self.random.choice(["int", "bigint", "double", "float", "string", "timestamp", "date", "decimal(10,2)", "decimal(38,10)"])
         return self.call(type, self.random.choice(["MIN", "MAX"]) + "({0})", self.maker.make(type, 1))
 
     def mean(self):

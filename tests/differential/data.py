@@ -8,6 +8,7 @@ days. Every stream has `id`, which tells its rows apart, and `ts`, its event tim
     m        small whole numbers
     x        doubles whose sums are exact: small multiples of 1/8, and -0.0
     y        any doubles: NaN, the infinities, -0.0, the largest, the smallest
+    f        floats of 32 bits
     d e      decimals; e has 38 digits in all
     txt      words, and texts that are numbers
     dt far   dates and times from year 1 to 9999
@@ -19,11 +20,12 @@ Not here: how a value is written for the program (program.py) and for DuckDB (du
 """
 
 import dataclasses
+import struct
 from decimal import Decimal
 
 SCHEMA = {
     "id": "bigint", "ts": "timestamp", "k": "string", "g": "int", "b": "boolean", "i": "int",
-    "n": "bigint", "m": "bigint", "x": "double", "y": "double", "d": "decimal(10,2)",
+    "n": "bigint", "m": "bigint", "x": "double", "y": "double", "f": "float", "d": "decimal(10,2)",
     "e": "decimal(38,10)", "txt": "string", "dt": "date", "far": "timestamp", "gap": "bigint",
 }  # fmt: skip
 TABLE_SCHEMA = {"tk": "string", "tg": "int", "tx": "double", "name": "string", "v": "bigint"}
@@ -122,6 +124,7 @@ def row(random, number, ts):
         "n": pick(random, [0, 1, -1, 5, 10**10, 2**53 + 1, 2**63 - 1, -(2**63)], 0.15),
         "m": nullable(random, random.randrange(-20, 100), 0.1),
         "x": nullable(random, tame_double(random), 0.15), "y": nullable(random, wild_double(random), 0.15),
+        "f": pick(random, FLOATS, 0.15),
         "d": nullable(random, small_decimal(random), 0.15), "e": nullable(random, large_decimal(random), 0.15),
         "txt": pick(random, TEXTS, 0.15), "dt": nullable(random, day(random), 0.15),
         "far": nullable(random, far_time(random), 0.15),
@@ -129,6 +132,9 @@ def row(random, number, ts):
     }  # fmt: skip
 
 
+# As 32 bits have them: 0.1 is not 0.1.
+FLOATS = [struct.unpack("f", struct.pack("f", value))[0]
+          for value in (0.0, -0.0, 1.0, -2.5, 0.1, 1e10, 16777217.0, float("nan"), float("inf"), 3.4e38)]  # fmt: skip
 TEXTS = ["", "a", "A", "abc", "x,y", "a b", "17", "-3", "042", "1e3", "2.50", "ab12", "été", "日本",
          "100%", "a_c", "zz top", " pad ", "O'Brien", "12345678901234567890"]  # fmt: skip
 

@@ -15,9 +15,9 @@ CREATE MACRO wrap32(v) AS CAST(((v + 2147483648) % 4294967296 + 4294967296) % 42
 CREATE MACRO wrap64(v) AS CAST(((v + 9223372036854775808::HUGEINT) % 18446744073709551616::HUGEINT
   + 18446744073709551616::HUGEINT) % 18446744073709551616::HUGEINT - 9223372036854775808::HUGEINT AS BIGINT);
 CREATE MACRO floor_to(ms, step, moved) AS ms - (((ms - moved) % step + step) % step);
-CREATE MACRO one_zero(v) AS CASE WHEN v = 0 THEN CAST(0 AS DOUBLE) ELSE v END;
+CREATE MACRO one_zero(v) AS CASE WHEN v = 0 THEN v * 0 + 0 ELSE v END;
 """
-TYPES = {"boolean": "BOOLEAN", "int": "INTEGER", "bigint": "BIGINT", "double": "DOUBLE", "string": "VARCHAR",
+TYPES = {"boolean": "BOOLEAN", "int": "INTEGER", "bigint": "BIGINT", "float": "FLOAT", "double": "DOUBLE", "string": "VARCHAR",
          "timestamp": "TIMESTAMP", "date": "DATE"}  # fmt: skip
 
 
@@ -65,8 +65,8 @@ def literal(value, type):
         return f"(DATE '1970-01-01' + {value})" if value >= 0 else f"(DATE '1970-01-01' - {-value})"
     if type == "string":
         return "'" + value.replace("'", "''") + "'"
-    if type == "double":
-        return f"'{value!r}'::DOUBLE"
+    if type in ("double", "float"):
+        return f"'{value!r}'::{type}"
     if type.startswith("decimal"):
         return f"'{value:f}'::{type}"
     return str(value)

@@ -12,7 +12,7 @@ from nodes import leaf, node, null
 
 # What only the maker asks for: small whole numbers and small doubles, by the names of their columns.
 SMALL = {"tame": ("m", "bigint", "3"), "double_tame": ("x", "double", "CAST(2.5 AS DOUBLE)")}
-TYPES = ["boolean", "int", "bigint", "double", "string", "timestamp", "date"]
+TYPES = ["boolean", "int", "bigint", "double", "float", "string", "timestamp", "date"]
 
 
 class Maker:
@@ -81,6 +81,8 @@ class Maker:
             if value == "-0":
                 return leaf(type, "CAST('-0.0' AS DOUBLE)")
             return leaf(type, f"CAST({value} AS DOUBLE)")
+        if type == "float":
+            return leaf(type, f"CAST({r.choice(['0', '1', '0.1', '-2.5'])} AS FLOAT)")
         if type.startswith("decimal"):
             return leaf(type, f"CAST('{r.choice(['0', '1.00', '-2.5', '0.01', '12.34'])}' AS {type.upper()})")
         if type == "string":
@@ -123,8 +125,9 @@ class Maker:
         if mixed < 0.2:
             numbers = ["int", "bigint", "double", "decimal(10,2)"]
             return self.make(r.choice(numbers), depth), self.make(r.choice(numbers), depth)
-        if mixed < 0.27:
-            pair = [self.make("date", depth), self.make("timestamp", depth)]
+        if mixed < 0.3:
+            types = r.choice([("date", "timestamp"), ("float", "double")])
+            pair = [self.make(type, depth) for type in types]
             r.shuffle(pair)
             return tuple(pair)
         type = r.choice(TYPES + ["decimal(10,2)", "decimal(38,10)", "string", "double"])
@@ -183,7 +186,7 @@ class Maker:
 
     def matches(self, depth):
         pattern = leaf("string", self.random.choice(
-            ["'^[0-9]+$'", "'.*'", "'^a'", "'b|c'", "'^$'", "'[a-z]{2}'", "'^(x|a).*'", "'é'", "'\\\\d'", "'^[^a]+$'"]))  # fmt: skip
+            ["'^[0-9]+$'", "'.*'", "'^a'", "'b|c'", "'^$'", "'[a-z]{2}'", "'^(x|a).*'", "'é'", "'\\d'", "'\\\\d'", "'^[^a]+$'"]))  # fmt: skip
         word, duck = self.random.choice([
             ("{0} ~ {1}", "regexp_matches({0}, {1}, 's')"), ("{0} !~ {1}", "NOT regexp_matches({0}, {1}, 's')"),
             ("{0} ~* {1}", "regexp_matches({0}, {1}, 'is')")])  # fmt: skip
@@ -324,12 +327,13 @@ class Maker:
         return node("double", "({0} " + word + " {1})", self.make("double", depth), self.make("double", depth))
 
     def double_of_number(self, depth):
-        type = self.random.choice(["int", "bigint", "decimal(10,2)"])
+        type = self.random.choice(["int", "bigint", "decimal(10,2)", "float"])
         return node("double", "CAST({0} AS DOUBLE)", self.make(type, depth))
 
-    def double_and_whole(self, depth):
+    def double_and_other(self, depth):
         word = self.random.choice(["+", "-", "*"])
-        return node("double", "({0} " + word + " {1})", self.make("double", depth), self.make("int", depth))
+        other = self.make(self.random.choice(["int", "bigint", "decimal(10,2)"]), depth)
+        return node("double", "({0} " + word + " {1})", self.make("double", depth), other)
 
     def double_function(self, depth):
         word = self.random.choice(["abs", "floor", "ceil", "trunc", "round"])
@@ -341,7 +345,16 @@ class Maker:
     def double_minus(self, depth):
         return node("double", "(- {0})", self.make("double", depth))
 
-    doubles = [double_sum, double_sum, double_of_number, double_and_whole, double_function, double_root, double_minus]
+    def float_sum(self, depth):
+        word = self.random.choice(["+", "-", "*", "/"])
+        return node("float", "({0} " + word + " {1})", self.make("float", depth), self.make("float", depth))
+
+    def float_of_number(self, depth):
+        return node("float", "CAST({0} AS FLOAT)", self.make(self.random.choice(["int", "bigint", "double_tame"]), depth))
+
+    floats = [float_sum, float_of_number]
+
+    doubles = [double_sum, double_sum, double_of_number, double_and_other, double_function, double_root, double_minus]
 
     def decimal(self, type, depth):
         """Functions and sums that stay within the type: a sum of all digits would leave DuckDB's 38."""

@@ -6,7 +6,7 @@ from nodes import leaf
 from rows_cases import leaves
 from window_cases import window
 
-KEYS = [["k"], ["g"], ["k", "g"], ["x"], ["y"], ["d"], ["b", "k"], ["dt"]]
+KEYS = [["k"], ["g"], ["f"], ["k", "g"], ["x"], ["y"], ["d"], ["b", "k"], ["dt"]]
 PAIR = [("lid", leaf("bigint", "l.id")), ("rid", leaf("bigint", "q.id"))]
 
 

@@ -41,7 +41,7 @@ def has_column(tree):
     return any(map(has_column, tree.args)) or (tree.leaf and name.isidentifier() and name.islower())
 
 
-NULLS = {"boolean": "BOOLEAN", "int": "INT", "bigint": "BIGINT", "double": "DOUBLE", "string": "VARCHAR",
+NULLS = {"boolean": "BOOLEAN", "int": "INT", "bigint": "BIGINT", "float": "FLOAT", "double": "DOUBLE", "string": "VARCHAR",
          "timestamp": "TIMESTAMP", "date": "DATE"}  # fmt: skip
 
 

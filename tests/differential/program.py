@@ -10,6 +10,7 @@ import dataclasses
 import datetime
 import json
 import re
+import struct
 import subprocess
 from decimal import Decimal
 
@@ -153,6 +154,9 @@ def read(value, type):
             return Decimal(value)
         if type == "double" and isinstance(value, (str, int)) and not isinstance(value, bool):
             return float(value)
+        if type == "float":
+            # The shortest text that gives the same 32 bits.
+            return struct.unpack("f", struct.pack("f", float(value)))[0]
         if type == "timestamp":
             moment = datetime.datetime.fromisoformat(value.removesuffix("Z"))
             return round((moment - EPOCH) / datetime.timedelta(milliseconds=1))

@@ -82,7 +82,7 @@ def window(random, kinds=("TUMBLE", "TUMBLE", "HOP", "CUMULATE", "SESSION")):
 def key_text(tree, dialect):
     """As GROUP BY has it; DuckDB shows a key's -0.0 as one of its rows has it."""
     text = tree.text(dialect)
-    return f"one_zero({text})" if dialect == "duck" and tree.type == "double" else text
+    return f"one_zero({text})" if dialect == "duck" and tree.type in ("double", "float") else text
 
 
 class Windowed(Case):
@@ -136,7 +136,9 @@ def windowed(random, maker, data):
     chosen = window(random)
     stream = random.choice(["s", "r"])
     keys = [key(random, maker) for _ in range(random.choice([0, 1, 1, 2]))]
-    sets = random.choice(["ROLLUP", "CUBE", "SETS"]) if keys and random.random() < 0.25 else ""
+    # Sessions are those of each set's own keys: see differences.md.
+    grouped = keys and chosen.kind != "SESSION" and random.random() < 0.3
+    sets = random.choice(["ROLLUP", "CUBE", "SETS"]) if grouped else ""
     best = None
     if keys and not sets and random.random() < 0.25:
         words = ["QUALIFY"] if chosen.kind == "SESSION" else ["QUALIFY", "LIMIT"]
@@ -157,7 +159,7 @@ def windowed(random, maker, data):
             trees.append(Maker(random, summed + [aggregates.plain()]).any(2))
     if sets and random.random() < 0.6:
         text = "CAST(GROUPING({0}) AS BIGINT)"
-        trees.append(node("bigint", text, keys[0], duck=text.format("one_zero({0})") if keys[0].type == "double" else None))
+        trees.append(node("bigint", text, keys[0], duck=text.format("one_zero({0})") if keys[0].type in ("double", "float") else None))
     parts = {"columns": named(trees, "a"), "keys": named(keys, "k"), "where": where, "having": having}
     return Windowed(parts, window=chosen, stream=stream, sets=sets, best=best)
 
@@ -165,7 +167,7 @@ def windowed(random, maker, data):
 def key(random, maker):
     """A column with few values, mostly, or an expression over them."""
     few = [column for column in maker.columns if column.tide in ("k", "g", "b")]
-    some = [column for column in maker.columns if column.tide in ("x", "y", "d", "dt", "txt", "m")]
+    some = [column for column in maker.columns if column.tide in ("x", "y", "f", "d", "dt", "txt", "m")]
     if random.random() < 0.65:
         return random.choice(few)
     if random.random() < 0.6:
