@@ -54,6 +54,16 @@ fn check_expr(expr: &Expr, node: &LogicalPlan, sql: &str) -> Result<()> {
     Ok(())
 }
 
+/// An expression with the values of its constant parts. A part that cannot work stays as it is.
+pub(crate) fn folded(expr: Expr) -> Expr {
+    let folded = expr.clone().transform_up(|part| match is_constant(&part) {
+        true => Ok(value(&part)
+            .map_or(Transformed::no(part), |value| Transformed::yes(Expr::Literal(value, None)))),
+        false => Ok(Transformed::no(part)),
+    });
+    folded.map_or(expr, |folded| folded.data)
+}
+
 /// Whether an expression is a computation over literals alone: its constant parts are literals already.
 fn is_constant(expr: &Expr) -> bool {
     let computes = match expr {

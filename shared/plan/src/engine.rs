@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
-use datafusion::common::{DFSchema, DataFusionError, Result};
+use datafusion::common::{DFSchema, DataFusionError, Result, TableReference};
 use datafusion::datasource::MemTable;
 use datafusion::execution::context::{ExecutionProps, SessionContext};
 use datafusion::execution::session_state::{SessionState, SessionStateBuilder};
@@ -72,13 +72,13 @@ pub(crate) fn session(time: &CheckpointTime, functions: &Functions) -> SessionCo
 /// Makes a static table known.
 pub(crate) fn add_table(context: &SessionContext, name: &str, table: &StaticTable) -> Result<()> {
     let table = MemTable::try_new(Arc::clone(&table.schema), vec![table.batches.clone()])?;
-    context.register_table(name, Arc::new(table)).map(drop)
+    context.register_table(TableReference::bare(name), Arc::new(table)).map(drop)
 }
 
 /// Makes a stream known that is read without a window function.
 pub(crate) fn add_stream(context: &SessionContext, stream: &Stream) -> Result<()> {
     let scan = StreamScan::new(stream, None, Vec::new());
-    context.register_table(stream.name.as_str(), Arc::new(scan)).map(drop)
+    context.register_table(TableReference::bare(stream.name.as_str()), Arc::new(scan)).map(drop)
 }
 
 /// The session's state with one query's window functions.

@@ -23,6 +23,7 @@ mod error;
 mod explain;
 mod functions;
 mod graph;
+mod lateral;
 mod leaf;
 mod lineage;
 mod query;

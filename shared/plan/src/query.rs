@@ -21,10 +21,12 @@ use crate::functions::CheckpointTime;
 use crate::graph::{
     Derived, Glue, Graph, Ingested, Node, NodeKind, OperatorPlan, describe_aggregate,
 };
+use crate::lateral;
 use crate::lineage::any_node;
 use crate::result_key::{self, ResultKey};
 use crate::revisions::{self, Revisions};
 use crate::run::Runner;
+use crate::schema::stream_schema;
 use crate::split::{self, Options, Split};
 use crate::sql;
 use crate::stage::Stage;
@@ -221,12 +223,24 @@ fn plan_query(
     static_tables: &BTreeMap<String, StaticTable>,
     query: &Query,
 ) -> std::result::Result<QueryPlan, Refusal> {
-    let statement = sql::parse(&query.sql)?;
+    let mut statement = sql::parse(&query.sql)?;
+    sql::names::resolve(&mut statement, &relations(streams, static_tables), &query.sql)?;
     let windows = WindowFunctions { streams: Arc::clone(streams), sql: query.sql.clone() };
     let state = engine::with_windows(context, Arc::new(windows));
     sql::ignored::statement(&statement, &query.sql, &|name| engine::is_scalar(&state, name))?;
     plan_statement(&state, statement, static_tables, query)
         .map_err(|error| Refusal::from_engine(error, &query.sql).suggest(functions(&state)))
+}
+
+/// Everything that FROM can read by its name.
+fn relations(
+    streams: &BTreeMap<String, Stream>,
+    static_tables: &BTreeMap<String, StaticTable>,
+) -> sql::names::Relations {
+    let columns = |schema: &SchemaRef| schema.fields().iter().map(|it| it.name().clone()).collect();
+    let streams = streams.iter().map(|(name, it)| (name.clone(), columns(&stream_schema(it))));
+    let tables = static_tables.iter().map(|(name, it)| (name.clone(), columns(&it.schema)));
+    streams.chain(tables).collect()
 }
 
 /// The names of all functions, in no order.
@@ -242,7 +256,8 @@ fn plan_statement(
     query: &Query,
 ) -> Result<QueryPlan> {
     let statement = Statement::Statement(Box::new(statement));
-    let plan = engine::now(state.statement_to_plan(statement))??;
+    let plan = lateral::joined(engine::now(state.statement_to_plan(statement))??)?;
+    has_columns(&plan)?;
     let plan = state.analyzer().execute_and_check(plan, state.config_options(), |_, _| {})?;
     constants::check(&plan, &query.sql)?;
     let options =
@@ -312,6 +327,17 @@ fn plan_statement(
     }
     planned.upper()?;
     Ok(planned)
+}
+
+/// A row without columns tells nothing, and no sink could take it.
+fn has_columns(plan: &LogicalPlan) -> Result<()> {
+    if !plan.schema().fields().is_empty() {
+        return Ok(());
+    }
+    let message = "the query has no column: nothing stands between SELECT and FROM";
+    Err(Refusal::new("plan::output::no_column", message)
+        .help("write SELECT * FROM …, or the columns")
+        .into_engine())
 }
 
 /// Results are objects: their columns need names of their own.

@@ -196,7 +196,8 @@ fn condition(text: &str, rows: &SchemaRef, state: &SessionState) -> Result<Condi
         let Refusal { message, help, .. } = Refusal::from_engine(error, "");
         refuse(format!("cannot be read: {message}"), help.unwrap_or_else(|| columns.clone()))
     };
-    let parsed = sql::parse_condition(text).map_err(Refusal::into_engine).map_err(of_engine)?;
+    let mut parsed = sql::parse_condition(text).map_err(Refusal::into_engine).map_err(of_engine)?;
+    sql::names::resolve_columns(&mut parsed, &names);
     let schema = DFSchema::try_from(rows.as_ref().clone())?;
     let parsed = ExprWithAlias { expr: parsed, alias: None };
     let is_scalar = |name: &str| engine::is_scalar(state, name);

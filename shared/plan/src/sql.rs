@@ -19,6 +19,7 @@ mod depth;
 pub(crate) mod ignored;
 mod misread;
 mod named_windows;
+pub(crate) mod names;
 
 use datafusion::sql::sqlparser::ast::{Expr, Statement};
 use datafusion::sql::sqlparser::dialect::GenericDialect;

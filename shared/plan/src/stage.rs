@@ -43,6 +43,7 @@ use tidemill_model::limits::GROUPING_SETS_MAX;
 use tidemill_model::{Position, WindowShape};
 
 use crate::aggregates::StageAggregate;
+use crate::constants;
 use crate::error::Refusal;
 use crate::leaf::{ORDER, ROW, WINDOW_END, WINDOW_START};
 use crate::lineage::{any_part, leaf_name, origin, plain};
@@ -358,7 +359,8 @@ impl Columns {
                 column += 1;
                 columns.named(format!("__a{index}_{column}"), expr)
             } else {
-                expr
+                // What the engine cannot evaluate as it is, such as COALESCE, is a value by now.
+                constants::folded(expr)
             }
         };
         let sensitive = ORDER_SENSITIVE.contains(&func.name());

@@ -16,7 +16,7 @@ use datafusion::physical_expr::aggregate::AggregateExprBuilder;
 use tidemill_model::Keep;
 
 use super::{Compiler, Method, OverCall, OverFunction, Sight};
-use crate::error::{Refusal, engine_message};
+use crate::error::{Refusal, shown};
 use crate::lineage::any_part;
 use crate::stage::guarded;
 
@@ -339,7 +339,7 @@ fn try_out(
             format!(
                 "{}() OVER cannot run as a stream: {}",
                 expr.fun().name(),
-                engine_message(&error)
+                shown::reason(&error)
             ),
         )
         .help("use another aggregate")
