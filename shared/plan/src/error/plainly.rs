@@ -141,7 +141,7 @@ pub(super) fn call(message: &str) -> Option<(String, String)> {
     let usage = usage(&name).map(|usage| format!("write {usage}"));
     let help = |other: &str| usage.clone().unwrap_or_else(|| other.to_string());
     if let Some(expected) = between(message, " expects ", " argument") {
-        let received = between(message, " received ", ",").unwrap_or_default();
+        let received = message.split_once(" received ").map_or("", |(_, rest)| rest);
         let received: String = received.chars().take_while(char::is_ascii_digit).collect();
         let message = format!("{upper} takes {expected} arguments, not {received}");
         return Some((message, help("give it as many arguments as it takes")));
