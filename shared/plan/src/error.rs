@@ -4,6 +4,7 @@
 //! SQL; [`PlanErrors`] turns byte ranges of SQL into byte ranges of the file.
 
 mod elsewhere;
+mod plainly;
 pub(crate) mod shown;
 
 use std::ops::Range;
@@ -66,7 +67,21 @@ impl Refusal {
         let message = engine_message(&error);
         let at = at.or_else(|| location_in(&message, sql));
         let (message, way_out) = elsewhere::told(message);
-        Refusal { code: "plan::sql", message, help: help.or(way_out.map(str::to_string)), at }
+        Refusal { code: "plan::sql", message, help: way_out.or(help), at }.quoted(sql)
+    }
+
+    /// A name in double quotes that is no column may be meant as a text.
+    fn quoted(mut self, sql: &str) -> Refusal {
+        let place = self.at.clone().and_then(|at| sql.get(at));
+        if self.help.is_none()
+            && self.message.starts_with("No field named")
+            && !self.message.contains("Did you mean")
+            && place.is_some_and(|place| place.starts_with('"'))
+        {
+            self.help =
+                Some("double quotes are for names; a text stands in single ones: 'a'".to_string());
+        }
+        self
     }
 
     /// The refusal of an unknown function, with the closest of `functions` as its help. The engine

@@ -20,9 +20,18 @@ use datafusion::logical_expr::{Expr, Filter, Join, LogicalPlan, LogicalPlanBuild
 
 use crate::error::Refusal;
 use crate::lineage::any_node;
+use crate::rows::reads_stream;
 
-/// The plan with every list of a join in the rows that it is made of.
+/// The plan with every list of a join in the rows that it is made of. What reads a stream for each row
+/// of another is refused.
 pub(crate) fn joined(plan: LogicalPlan) -> Result<LogicalPlan> {
+    let reads = |node: &LogicalPlan| match node {
+        LogicalPlan::Subquery(it) => reads_stream(&it.subquery),
+        _ => false,
+    };
+    if any_node(&plan, reads) {
+        return Err(refuse_lateral("a subquery").into_engine());
+    }
     if !any_node(&plan, |node| list_of(node).is_some()) {
         return Ok(plan);
     }
@@ -34,6 +43,17 @@ pub(crate) fn joined(plan: LogicalPlan) -> Result<LogicalPlan> {
         Ok(Transformed::yes(node))
     })?;
     Ok(moved.data)
+}
+
+/// Why LATERAL cannot read a stream.
+pub(crate) fn refuse_lateral(what: &str) -> Refusal {
+    let message = format!("{what} behind LATERAL would read a stream again for each row");
+    Refusal::new("plan::subquery", message).help(
+        "aggregate it with its key, without LATERAL, and join it: JOIN (SELECT k, window_start, \
+         window_end, COUNT(*) AS n FROM TUMBLE(…) GROUP BY k, window_start, window_end) x ON x.k = a.k \
+         AND x.window_end = a.window_end; single rows are joined ON b.ts BETWEEN a.ts AND a.ts + \
+         INTERVAL '1' MINUTE",
+    )
 }
 
 fn list_of(node: &LogicalPlan) -> Option<&Join> {

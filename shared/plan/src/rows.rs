@@ -8,7 +8,7 @@ use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion::common::{Column, DFSchema, JoinType, Result, internal_err};
 use datafusion::datasource::source_as_provider;
 use datafusion::logical_expr::{
-    Expr, LogicalPlan, Projection, TableScan, TableScanBuilder, Union, Volatility,
+    Distinct, Expr, LogicalPlan, Projection, TableScan, TableScanBuilder, Union, Volatility,
 };
 
 use crate::error::Refusal;
@@ -224,9 +224,25 @@ pub(crate) fn refuse_node(plan: &LogicalPlan) -> Refusal {
         }
         other => Refusal::new(
             "plan::node",
-            format!("{} over a stream cannot run", other.display()),
+            format!("{} over a stream cannot run", node_name(other)),
         )
         .help("aggregate over a window function first"),
+    }
+}
+
+/// What the SQL calls a node.
+fn node_name(plan: &LogicalPlan) -> &'static str {
+    match plan {
+        LogicalPlan::Distinct(Distinct::On(_)) => "DISTINCT ON",
+        LogicalPlan::Distinct(_) => "DISTINCT",
+        LogicalPlan::Aggregate(_) => "GROUP BY",
+        LogicalPlan::Window(_) => "OVER",
+        LogicalPlan::Join(_) => "this join",
+        LogicalPlan::Union(_) => "this UNION",
+        LogicalPlan::Unnest(_) => "UNNEST",
+        LogicalPlan::Values(_) => "VALUES",
+        LogicalPlan::Subquery(_) => "a subquery",
+        _ => "what the query does here",
     }
 }
 

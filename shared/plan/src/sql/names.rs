@@ -122,7 +122,7 @@ impl Tables<'_> {
         let Some(found) = found else { return self.other_case(name) };
         self.qualifiers.insert(found.clone());
         self.columns.extend(self.relations.get(found).into_iter().flatten().cloned());
-        match self.scopes.is_empty() {
+        match self.scopes.iter().all(Vec::is_empty) {
             true => quote(name, found.clone()),
             // Not to be taken for a WITH clause when it is seen again.
             false => (name.value, name.quote_style) = (found.clone(), Some('"')),

@@ -74,7 +74,7 @@ impl Walk<'_> {
             Expr::RLike { negated, expr, pattern, regexp } => {
                 let what = if *regexp { "REGEXP" } else { "RLIKE" };
                 let operator = if *negated { "!~" } else { "~" };
-                self.unused(what, format!("write {expr} {operator} {pattern}"), span)
+                self.unused(what, format!("write {expr} {operator} {pattern}"), expr.span())
             }
             Expr::AnyOp { left, compare_op: _, right, is_some: _ }
             | Expr::AllOp { left, compare_op: _, right } => self.all([left, right]),

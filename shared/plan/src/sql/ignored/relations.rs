@@ -1,11 +1,17 @@
 //! What stands in FROM.
 
 use datafusion::sql::sqlparser::ast::{
-    Expr, Function, FunctionArguments, Join, JoinConstraint, JoinOperator, Spanned, TableAlias,
-    TableAliasColumnDef, TableFactor, TableFunctionArgs, TableWithJoins,
+    Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, Join, JoinConstraint,
+    JoinOperator, Spanned, TableAlias, TableAliasColumnDef, TableFactor, TableFunctionArgs,
+    TableWithJoins,
 };
 
+use datafusion::sql::sqlparser::tokenizer::Span;
+
 use super::{Checked, Walk};
+use crate::error::span_range;
+use crate::lateral::refuse_lateral;
+use crate::windowed::is_window_function;
 
 impl Walk<'_> {
     pub(super) fn tables(&self, tables: &TableWithJoins) -> Checked {
@@ -127,8 +133,8 @@ impl Walk<'_> {
             TableFactor::Function { lateral, name, args, with_ordinality, alias } => {
                 self.arguments(args)?;
                 self.ordinality(*with_ordinality, span)?;
-                if *lateral && crate::windowed::is_window_function(&name.to_string()) {
-                    return self.lateral_window(&name.to_string(), span);
+                if *lateral {
+                    self.lateral(&name.to_string(), args, span)?;
                 }
                 alias
             }
@@ -236,30 +242,27 @@ impl Walk<'_> {
         self.called(call)
     }
 
-    /// LATERAL before a window function that reads a table of its own.
-    fn lateral_window(
-        &self,
-        name: &str,
-        span: datafusion::sql::sqlparser::tokenizer::Span,
-    ) -> Checked {
-        let message = format!("{name} cannot depend on the row before LATERAL");
-        let help = "aggregate in a subquery with the key, and join it by key and window: JOIN (SELECT \
-                    k, window_start, window_end, COUNT(*) AS n FROM TUMBLE(…) GROUP BY …) x ON x.k = \
-                    s.k AND x.window_end = s.window_end";
-        let refusal = crate::error::Refusal::new("plan::window::lateral", message).help(help);
-        Err(refusal.at(crate::error::span_range(self.sql, span)))
+    /// LATERAL before a window function that reads a stream of its own.
+    fn lateral(&self, name: &str, args: &[FunctionArg], span: Span) -> Checked {
+        let inside = args.iter().find_map(|arg| match arg {
+            FunctionArg::Unnamed(FunctionArgExpr::Expr(Expr::Function(call))) => {
+                Some(call.name.to_string())
+            }
+            _ => None,
+        });
+        let name = if name.eq_ignore_ascii_case("TABLE") { inside.as_deref() } else { Some(name) };
+        match name.filter(|name| is_window_function(name)) {
+            Some(name) => Err(refuse_lateral(&name.to_uppercase()).at(span_range(self.sql, span))),
+            None => Ok(()),
+        }
     }
 
-    fn sampled(&self, sampled: bool, span: datafusion::sql::sqlparser::tokenizer::Span) -> Checked {
+    fn sampled(&self, sampled: bool, span: Span) -> Checked {
         let help = "take a share by a value of the rows: WHERE id % 10 = 0";
         self.unless(!sampled, "TABLESAMPLE", help, span)
     }
 
-    fn ordinality(
-        &self,
-        counted: bool,
-        span: datafusion::sql::sqlparser::tokenizer::Span,
-    ) -> Checked {
+    fn ordinality(&self, counted: bool, span: Span) -> Checked {
         let help = "leave it out: the number of an element in its list is not told";
         self.unless(!counted, "WITH ORDINALITY or WITH OFFSET", help, span)
     }
