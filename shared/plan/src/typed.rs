@@ -15,8 +15,8 @@ use std::fmt;
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
-use arrow::array::RecordBatch;
-use arrow::compute::CastOptions;
+use arrow::array::{ArrayRef, RecordBatch};
+use arrow::compute::{CastOptions, cast_with_options};
 use arrow::datatypes::{DataType, FieldRef, Schema, SchemaRef};
 use arrow::util::display::FormatOptions;
 use datafusion::common::{DataFusionError, Result, internal_err};
@@ -136,8 +136,32 @@ impl PhysicalExpr for OfType {
     }
 }
 
+/// A column as one of the planned type, which it is but for its encoding. Anything else is an error of
+/// the engine's own: a cast that loses something would give another value in silence.
+pub fn of_type(column: &ArrayRef, planned: &DataType) -> Result<ArrayRef> {
+    let found = column.data_type();
+    if found == planned {
+        return Ok(Arc::clone(column));
+    }
+    let plain = match found {
+        DataType::Dictionary(_, values) => values.as_ref(),
+        other => other,
+    };
+    match keeps_all(plain, planned) || is_same_text(plain, planned) {
+        true => Ok(cast_with_options(column, planned, &CAST_OPTIONS)?),
+        false => internal_err!("a column is planned as {planned} and is of type {found}"),
+    }
+}
+
+fn is_same_text(found: &DataType, planned: &DataType) -> bool {
+    use DataType::{Binary, BinaryView, LargeBinary, LargeUtf8, Utf8, Utf8View};
+    let text = |it: &DataType| matches!(it, Utf8 | LargeUtf8 | Utf8View);
+    let bytes = |it: &DataType| matches!(it, Binary | LargeBinary | BinaryView);
+    text(found) && text(planned) || bytes(found) && bytes(planned)
+}
+
 /// The batch, whose columns must be of the planned types.
-pub(crate) fn check_batch(batch: &RecordBatch, planned: &Schema) -> Result<()> {
+pub fn check_batch(batch: &RecordBatch, planned: &Schema) -> Result<()> {
     let columns = batch.columns().iter().map(|column| column.data_type());
     let fields = planned.fields().iter().map(|field| field.data_type());
     match batch.num_columns() == planned.fields().len() && columns.eq(fields) {

@@ -92,22 +92,14 @@ pub(crate) fn guarded(
             Ok(Transformed::new_transformed(case, changed))
         }
         Expr::AggregateFunction(AggregateFunction { func, mut params }) => {
-            let mut changed = false;
-            if let Some(filter) = params.filter.take() {
-                let written = guarded(*filter, schema, true)?;
-                changed |= written.transformed;
-                params.filter = Some(Box::new(written.data));
-            }
-            let args = std::mem::take(&mut params.args).into_iter();
-            params.args = args
-                .map(|arg| {
-                    let written = guarded(arg, schema, false)?;
-                    changed |= written.transformed;
-                    Ok(written.data)
-                })
-                .collect::<Result<_>>()?;
+            let changed = call(&mut params.args, &mut params.filter, schema)?;
             let call = Expr::AggregateFunction(AggregateFunction { func, params });
             Ok(Transformed::new_transformed(call, changed))
+        }
+        Expr::WindowFunction(mut window) => {
+            let params = &mut window.params;
+            let changed = call(&mut params.args, &mut params.filter, schema)?;
+            Ok(Transformed::new_transformed(Expr::WindowFunction(window), changed))
         }
         Expr::IsTrue(_) | Expr::IsNotTrue(_) => {
             expr.map_children(|part| guarded(part, schema, true))
@@ -115,6 +107,29 @@ pub(crate) fn guarded(
         Expr::Alias(_) => expr.map_children(|part| guarded(part, schema, is_condition)),
         other => other.map_children(|part| guarded(part, schema, false)),
     }
+}
+
+/// Guards the arguments of an aggregate, also by its FILTER, and that; whether something has changed.
+fn call(args: &mut Vec<Expr>, filter: &mut Option<Box<Expr>>, schema: &DFSchema) -> Result<bool> {
+    let mut changed = false;
+    if let Some(condition) = filter.take() {
+        let written = guarded(*condition, schema, true)?;
+        changed |= written.transformed;
+        *filter = Some(Box::new(written.data));
+    }
+    for arg in args {
+        let written = guarded(std::mem::take(arg), schema, false)?;
+        changed |= written.transformed;
+        *arg = written.data;
+        if let Some(condition) = filter.as_deref()
+            && can_fail(arg, schema)
+        {
+            let arms = vec![(Box::new(condition.clone()), Box::new(std::mem::take(arg)))];
+            *arg = Expr::Case(Case::new(None, arms, None));
+            changed = true;
+        }
+    }
+    Ok(changed)
 }
 
 /// The parts of a chain of one operator, in their order.

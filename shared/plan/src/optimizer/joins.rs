@@ -51,6 +51,10 @@ impl OptimizerRule for JoinKeys {
         config: &dyn OptimizerConfig,
     ) -> Result<Transformed<LogicalPlan>> {
         let LogicalPlan::Join(mut join) = plan else { return Ok(Transformed::no(plan)) };
+        // NOT IN cannot run without its key.
+        if join.null_aware {
+            return self.engine.rewrite(LogicalPlan::Join(join), config);
+        }
         let schema = join.left.schema().join(join.right.schema())?;
         let own = join.filter.take().map(split_conjunction_owned).unwrap_or_default();
         let (failing, sure): (Vec<Expr>, Vec<Expr>) =
@@ -60,7 +64,6 @@ impl OptimizerRule for JoinKeys {
         let LogicalPlan::Join(mut join) = found.data else { return Ok(found) };
         let (mut changed, mut rest) = (found.transformed, failing);
         if join.on.is_empty()
-            && !join.null_aware
             && let Some((index, key)) = first_key(&join, &rest)
         {
             rest.remove(index);

@@ -54,9 +54,10 @@ fn own(part: Expr, schema: &DFSchema) -> Result<Expr> {
             }
             inner => asked(Expr::Not(Box::new(inner)), schema, true),
         },
+        // A constant is no key of a join (apache/datafusion#25340).
         Expr::InSubquery(it)
             if !it.negated
-                || it.subquery.outer_ref_columns.is_empty()
+                || it.subquery.outer_ref_columns.is_empty() && it.expr.any_column_refs()
                 || rows::reads_stream(&it.subquery.subquery) =>
         {
             Ok(Expr::InSubquery(it))

@@ -25,6 +25,10 @@ fn not_in_below_or_knows_null() {
         ("d = 9 OR v NOT IN (SELECT k FROM names WHERE n > 100)", vec![1, 2, 3, 4]),
         ("v NOT IN (SELECT k FROM names WHERE n = d)", vec![2, 4]),
         ("d = 9 OR v NOT IN (SELECT k FROM names WHERE n = d)", vec![2, 4]),
+        ("'q' NOT IN (SELECT k FROM names)", vec![]),
+        ("'q' NOT IN (SELECT k FROM names WHERE k IS NOT NULL)", vec![1, 2, 3, 4]),
+        ("d - 1 NOT IN (SELECT n FROM names)", vec![1]),
+        ("d IS NOT NULL AND 12 / d NOT IN (SELECT n FROM names WHERE n > 1)", vec![1, 2, 3]),
     ] {
         let mut found = ids(condition, &rows());
         found.sort_unstable();
