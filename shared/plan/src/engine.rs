@@ -20,8 +20,11 @@ use datafusion::prelude::SessionConfig;
 use futures::FutureExt;
 use tidemill_pipeline::Stream;
 
-use crate::functions::{CheckpointTime, join_markers, time_functions};
+use crate::functions::{
+    CheckpointTime, aggregate_functions, join_markers, scalar_functions, time_functions,
+};
 use crate::leaf::{ClosedWindowsPlanner, StreamScan};
+use crate::one_key;
 use crate::optimizer;
 use crate::rows;
 use crate::tables::StaticTable;
@@ -88,8 +91,11 @@ pub(crate) fn session(time: &CheckpointTime, functions: &Functions) -> SessionCo
     for function in time_functions(time) {
         context.register_udf(function.as_ref().clone());
     }
-    for marker in join_markers() {
-        context.register_udf(marker);
+    for function in join_markers().into_iter().chain(scalar_functions()) {
+        context.register_udf(function);
+    }
+    for function in aggregate_functions() {
+        context.register_udaf(function);
     }
     for function in &functions.scalar {
         context.register_udf(function.function.as_ref().clone());
@@ -139,7 +145,8 @@ pub(crate) fn needed_columns(state: &SessionState, plan: LogicalPlan) -> Result<
 pub(crate) fn physical(state: &SessionState, plan: &LogicalPlan) -> Result<Arc<dyn ExecutionPlan>> {
     let planner =
         DefaultPhysicalPlanner::with_extension_planners(vec![Arc::new(ClosedWindowsPlanner)]);
-    now(planner.create_physical_plan(plan, state))?
+    let plan = one_key::keyed(plan.clone())?;
+    now(planner.create_physical_plan(&plan, state))?
 }
 
 /// An expression as the engine runs it, which must give the same value whenever it is evaluated, of the
@@ -156,6 +163,7 @@ pub(crate) fn physical_condition(expr: &Expr, schema: &DFSchema) -> Result<Arc<d
 }
 
 fn planned(expr: &Expr, schema: &DFSchema) -> Result<Arc<dyn PhysicalExpr>> {
+    let expr = &one_key::compared(expr.clone(), schema)?;
     let planning = PhysicalPlanningContext::default();
     let physical = create_physical_expr(expr, schema, &ExecutionProps::new(), &planning)?;
     typed::of_planned_type(physical, schema.inner())

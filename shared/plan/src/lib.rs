@@ -27,6 +27,8 @@ mod graph;
 mod lateral;
 mod leaf;
 mod lineage;
+mod meaning;
+mod one_key;
 mod optimizer;
 mod query;
 mod result_key;

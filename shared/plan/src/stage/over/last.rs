@@ -68,7 +68,7 @@ impl LastStage {
             .params
             .partition_by
             .iter()
-            .map(|expr| compiler.physical(expr))
+            .map(|expr| compiler.key(expr))
             .collect::<Result<Vec<_>>>()?;
         let input = Arc::new(without_metadata(input.as_arrow()));
         let mut kept = Vec::new();
