@@ -66,7 +66,8 @@ class Aggregates:
         return self.call("double", word + "({0})", self.maker.make("double_tame", 0), exact=False)
 
     def two_columns(self):
-        word = self.random.choice(["COVAR_SAMP", "COVAR_POP"])
+        word = self.random.choice(["COVAR_SAMP", "COVAR_POP", "CORR", "REGR_SLOPE", "REGR_INTERCEPT", "REGR_COUNT", "REGR_R2",
+                                   "REGR_AVGX", "REGR_SXX", "REGR_SXY"])  # fmt: skip
         one, two = self.maker.make("double_tame", 0), node("double", "CAST({0} AS DOUBLE)", self.maker.make("tame", 0))
         return self.call("double", word + "({0}, {1})", one, two, exact=False)
 

@@ -107,7 +107,7 @@ class Functions:
     def framed(self):
         """An aggregate; it may have a FILTER."""
         r, maker = self.random, self.maker
-        kind = r.randrange(9)
+        kind = r.randrange(11)
         type, around, exact, args = "bigint", "{}", True, ()
         if kind == 0:
             call = "COUNT(*)"
@@ -126,6 +126,10 @@ class Functions:
             type, call, args = "boolean", r.choice(["BOOL_AND({0})", "BOOL_OR({0})"]), (maker.predicate(1),)
         elif kind == 7:
             type, call, args, exact = "double", r.choice(["STDDEV({0})", "VAR_POP({0})", "MEDIAN({0})"]), (maker.make("double_tame", 0),), False
+        elif kind == 8:
+            call, args = "COUNT(DISTINCT {0})", (maker.any(1),)
+        elif kind == 9 and not self.ties:
+            type, call, args = "list:bigint", "ARRAY_AGG({0})", (maker.make("bigint", 1),)
         else:
             type, call, args = "decimal(20,2)", "SUM({0})", (maker.make("decimal(10,2)", 1),)
         if r.random() < 0.3:

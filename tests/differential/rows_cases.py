@@ -104,6 +104,10 @@ class Lookup(Case):
             extra = self.clause(dialect, "AND", "extra")
             return f"SELECT {columns} FROM s {self.join} t ON {on}{extra} WHERE {condition}"
         left, right = self.on[0]
+        if self.join == "MAX":
+            return f"SELECT {columns} FROM s WHERE {condition} AND s.m > (SELECT MAX(v) FROM t)"
+        if "OR" in self.join:
+            return f"SELECT {columns} FROM s WHERE {condition} {self.join} (SELECT {right} FROM t)".replace("<left>", f"s.{left}")
         if "IN" in self.join:
             return f"SELECT {columns} FROM s WHERE {condition} AND s.{left} {self.join} (SELECT {right} FROM t)"
         extra = self.clause(dialect, "AND", "extra")
@@ -112,7 +116,7 @@ class Lookup(Case):
 
 def lookup(random, maker, data):
     on = random.choice([[("k", "tk")], [("g", "tg")], [("k", "tk"), ("g", "tg")], [("x", "tx")]])
-    join = random.choice(["JOIN", "LEFT JOIN", "LEFT JOIN", "IN", "NOT IN", "EXISTS", "NOT EXISTS"])
+    join = random.choice(["JOIN", "LEFT JOIN", "LEFT JOIN", "IN", "NOT IN", "EXISTS", "NOT EXISTS", "OR <left> IN", "OR <left> NOT IN", "MAX"])
     left = type(maker)(random, leaves(data, alias="s"))
     table = [leaf(type, f"t.{name}") for name, type in data.tables["t"].columns.items()]
     trees = [left.any(1)]
