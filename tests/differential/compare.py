@@ -17,7 +17,9 @@ def difference(expected, got, columns, inexact):
     lost, more = [], []
     for key in missing.keys() | extra.keys():
         one, two = missing.get(key, []), extra.get(key, [])
-        if len(one) == len(two) and all(close(a, b, inexact) for a, b in zip(sorted_rows(one, inexact), sorted_rows(two, inexact))):
+        if len(one) == len(two) and all(
+            close(a, b, inexact) for a, b in zip(sorted_rows(one, inexact), sorted_rows(two, inexact))
+        ):
             continue
         keep = list(two)
         for row in one:
@@ -58,7 +60,10 @@ def canonical(value):
 
 def sorted_rows(rows, inexact):
     def order(row):
-        return [(row[name] is not None, isinstance(row[name], float) and math.isnan(row[name]), number(row[name])) for name in sorted(inexact)]
+        return [
+            (row[name] is not None, isinstance(row[name], float) and math.isnan(row[name]), number(row[name]))
+            for name in sorted(inexact)
+        ]
 
     return sorted(rows, key=order)
 

@@ -24,7 +24,9 @@ class Counted(Case):
         by = "".join(f", {text} AS part{place}" for place, text in enumerate(keys))
         parts = ", ".join(["1", *(f"part{place}" for place in range(len(keys)))])
         rows = f"SELECT *{by} FROM {self.stream}{where}"
-        numbered = f"SELECT *, row_number() OVER (PARTITION BY {parts} ORDER BY ts) - 1 AS place FROM ({rows})"
+        numbered = (
+            f"SELECT *, row_number() OVER (PARTITION BY {parts} ORDER BY ts) - 1 AS place FROM ({rows})"
+        )
         first = f"greatest(0, (place - {self.rows} + {self.step}) // {self.step})"
         windows = f"SELECT *, unnest(range({first}, place // {self.step} + 1)) AS number FROM ({numbered})"
         within = f"PARTITION BY {parts}, number"
@@ -88,17 +90,31 @@ def function(random, maker):
         word = random.choice(["ROW_NUMBER()", "RANK()", "DENSE_RANK()", "NTILE(3)"])
         return node("bigint", f"CAST({word} OVER (<over>) AS BIGINT)")
     if kind == 1:
-        return node("double", random.choice(["PERCENT_RANK()", "CUME_DIST()"]) + " OVER (<over>)", exact=False)
+        return node(
+            "double", random.choice(["PERCENT_RANK()", "CUME_DIST()"]) + " OVER (<over>)", exact=False
+        )
     type = random.choice(["bigint", "string", "double", "timestamp"])
     if kind == 2:
-        return node(type, random.choice(["LAG({0})", "LEAD({0})", "LEAD({0}, 2)", "LAG({0}, 2)"]) + " OVER (<over>)", maker.make(type, 1))
+        return node(
+            type,
+            random.choice(["LAG({0})", "LEAD({0})", "LEAD({0}, 2)", "LAG({0}, 2)"]) + " OVER (<over>)",
+            maker.make(type, 1),
+        )
     frame = "ROWS BETWEEN " + random.choice([
         "UNBOUNDED PRECEDING AND UNBOUNDED FOLLOWING", "1 PRECEDING AND 1 FOLLOWING", "UNBOUNDED PRECEDING AND CURRENT ROW",
         "CURRENT ROW AND UNBOUNDED FOLLOWING", "3 PRECEDING AND 1 PRECEDING", "1 FOLLOWING AND 2 FOLLOWING"])  # fmt: skip
     if kind == 3:
-        word = random.choice(["FIRST_VALUE({0})", "LAST_VALUE({0})", "NTH_VALUE({0}, 2)", "MIN({0})", "MAX({0})"])
+        word = random.choice(
+            ["FIRST_VALUE({0})", "LAST_VALUE({0})", "NTH_VALUE({0}, 2)", "MIN({0})", "MAX({0})"]
+        )
         return node(type, f"{word} OVER (<over> {frame})", maker.make(type, 1))
-    call, type, around = random.choice([("SUM({0})", "tame", "wrap64({})"), ("COUNT({0})", "string", "{}"), ("SUM({0})", "double_tame", "{}")])
+    call, type, around = random.choice(
+        [
+            ("SUM({0})", "tame", "wrap64({})"),
+            ("COUNT({0})", "string", "{}"),
+            ("SUM({0})", "double_tame", "{}"),
+        ]
+    )
     text = f"{call} OVER (<over> {frame})"
     result = "double" if type == "double_tame" else "bigint"
     return node(result, text, maker.make(type, 0), duck=around.replace("{}", text))
