@@ -51,7 +51,7 @@ class Case:
     def judge(self, results, duck, data):
         """None, or what is wrong, in words."""
         expected = self.expected(duck, data)
-        inexact = {alias for alias, tree in self.output() if not tree.exact}
+        inexact = {alias: tree.off for alias, tree in self.output() if not tree.exact}
         found = compare.difference(expected, results[0], [alias for alias, _ in self.output()], inexact)
         return found and describe(*found)
 

@@ -73,7 +73,8 @@ def apart(binary, pipeline, shards, plant, error):
     """The program did not run: by which query, and what is with the others."""
     if len(pipeline.cases) == 1:
         code = re.search(r"[a-z]+(::[a-z_]+)+", error)
-        sign = f"error: {code.group() if code else error[:40]}"
+        said = re.sub(r"[^A-Za-z ].*", "", error.split("`: ", 1)[-1])[:40]
+        sign = f"error: {code.group() if code else ''} {said}"
         return [Failure(0, pipeline.cases[0].kind, shards, sign, f"the program fails: {error}")]
     blamed = set(re.findall(r"query `q([0-9]+)", error))
     guilty = [place for place in range(len(pipeline.cases)) if str(place) in blamed]

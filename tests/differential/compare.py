@@ -1,23 +1,24 @@
 """Whether two results are the same multiset of rows.
 
 Numbers are compared by value: -0.0 is 0.0, every NaN is one. A column that is not exact (a sum whose
-rounding depends on the order of its rows, a logarithm) may differ in its last digits.
+rounding depends on the order of its rows, a variance) may differ in its last digits, or by its `off`.
 """
 
 import math
 from decimal import Decimal
 
 RELATIVE = 1e-9
-ABSOLUTE = 1e-9
 
 
 def difference(expected, got, columns, inexact):
-    """None, or (rows that are missing, rows that are too many)."""
+    """None, or (rows that are missing, rows that are too many). `inexact`: by how much which column may be off."""
     missing, extra = grouped(expected, columns, inexact), grouped(got, columns, inexact)
     lost, more = [], []
     for key in missing.keys() | extra.keys():
         one, two = missing.get(key, []), extra.get(key, [])
-        if len(one) == len(two) and all(close(a, b, inexact) for a, b in zip(sorted_rows(one, inexact), sorted_rows(two, inexact))):
+        if len(one) == len(two) and all(
+            close(a, b, inexact) for a, b in zip(sorted_rows(one, inexact), sorted_rows(two, inexact))
+        ):
             continue
         keep = list(two)
         for row in one:
@@ -58,7 +59,10 @@ def canonical(value):
 
 def sorted_rows(rows, inexact):
     def order(row):
-        return [(row[name] is not None, isinstance(row[name], float) and math.isnan(row[name]), number(row[name])) for name in sorted(inexact)]
+        return [
+            (row[name] is not None, isinstance(row[name], float) and math.isnan(row[name]), number(row[name]))
+            for name in sorted(inexact)
+        ]
 
     return sorted(rows, key=order)
 
@@ -70,10 +74,10 @@ def number(value):
 
 
 def close(one, two, inexact):
-    return all(near(one[name], two[name]) for name in inexact)
+    return all(near(one[name], two[name], off) for name, off in inexact.items())
 
 
-def near(one, two):
+def near(one, two, off):
     if one is None or two is None:
         return one is two
     if isinstance(one, str) or isinstance(two, str):
@@ -82,4 +86,4 @@ def near(one, two):
         return math.isnan(one) and math.isnan(two)
     if one == two:
         return True
-    return math.isclose(float(one), float(two), rel_tol=RELATIVE, abs_tol=ABSOLUTE)
+    return math.isclose(float(one), float(two), rel_tol=RELATIVE, abs_tol=off)

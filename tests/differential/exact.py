@@ -111,7 +111,10 @@ class Means(Case):
         for row in data.streams["s"].rows:
             start = row["ts"] - (row["ts"] - self.window.offset) % self.window.size
             groups.setdefault((start, row[self.key]), []).append(row)
-        expected = {key: {name: mean(rows, tree) for name, tree in self.parts["columns"]} for key, rows in groups.items()}
+        expected = {
+            key: {name: mean(rows, tree) for name, tree in self.parts["columns"]}
+            for key, rows in groups.items()
+        }
         got = [{**row, "key": (row["ws"], row["k0"])} for row in results[0]]
         return wrong_rows(expected, got, ["key", *(name for name, _ in self.parts["columns"])])
 

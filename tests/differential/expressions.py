@@ -90,7 +90,10 @@ class Maker:
         if type == "timestamp":
             return leaf(type, r.choice(["TIMESTAMP '2013-01-31 12:00:00'", "TIMESTAMP '1969-12-31 23:59:59.999'",
                                         "TIMESTAMP '9999-12-31 00:00:00'", "TIMESTAMP '2024-02-29 00:00:00'"]))  # fmt: skip
-        return leaf(type, r.choice(["DATE '2013-01-31'", "DATE '0001-01-01'", "DATE '9999-12-31'", "DATE '2024-02-29'"]))
+        return leaf(
+            type,
+            r.choice(["DATE '2013-01-31'", "DATE '0001-01-01'", "DATE '9999-12-31'", "DATE '2024-02-29'"]),
+        )
 
     def conditional(self, type, depth):
         r = self.random
@@ -145,7 +148,9 @@ class Maker:
 
     def logic(self, depth):
         word = self.random.choice(["AND", "OR", "OR", "AND"])
-        return node("boolean", "({0} " + word + " {1})", self.make("boolean", depth), self.make("boolean", depth))
+        return node(
+            "boolean", "({0} " + word + " {1})", self.make("boolean", depth), self.make("boolean", depth)
+        )
 
     def negation(self, depth):
         return node("boolean", "(NOT {0})", self.make("boolean", depth))
@@ -169,7 +174,9 @@ class Maker:
         return node("boolean", "({0} " + word + " {1} AND {2})", *args)
 
     def in_list(self, depth):
-        type = self.random.choice(["bigint", "int", "string", "string", "double", "decimal(10,2)", "date", "timestamp"])
+        type = self.random.choice(
+            ["bigint", "int", "string", "string", "double", "decimal(10,2)", "date", "timestamp"]
+        )
         items = [self.simple(type) if self.random.random() < 0.3 else self.literal(type)
                  for _ in range(self.random.choice([1, 2, 3, 5]))]  # fmt: skip
         if self.random.random() < 0.3:
@@ -202,19 +209,40 @@ class Maker:
         word = r.choice(["=", "<>", "<", "<=", ">", ">="])
         kind = r.randrange(5)
         if kind == 0:
-            cast = node("bigint", "CAST({0} AS BIGINT)", self.make("double_tame", 0), duck="CAST(trunc({0}) AS BIGINT)")
-            return node("boolean", "({0} " + word + " {1})", cast, leaf("bigint", str(r.choice([0, 1, -1, 10]))))
+            cast = node(
+                "bigint",
+                "CAST({0} AS BIGINT)",
+                self.make("double_tame", 0),
+                duck="CAST(trunc({0}) AS BIGINT)",
+            )
+            return node(
+                "boolean", "({0} " + word + " {1})", cast, leaf("bigint", str(r.choice([0, 1, -1, 10])))
+            )
         if kind == 1:
             cast = node("int", "TRY_CAST({0} AS INT)", self.make("bigint", depth))
-            return node("boolean", "({0} " + word + " {1})", cast, leaf("int", str(r.choice([0, 5, -1, 3000000000]))))
+            return node(
+                "boolean", "({0} " + word + " {1})", cast, leaf("int", str(r.choice([0, 5, -1, 3000000000])))
+            )
         if kind == 2:
             cast = node("date", "CAST({0} AS DATE)", self.make("timestamp", depth))
             return node("boolean", "({0} " + word + " {1})", cast, self.literal("date"))
         if kind == 3:
-            cast = node("bigint", "CAST({0} AS BIGINT)", self.make("decimal(10,2)", depth), duck="CAST(trunc({0}) AS BIGINT)")
-            return node("boolean", "({0} " + word + " {1})", cast, leaf("bigint", str(r.choice([0, 1, -1, 10]))))
+            cast = node(
+                "bigint",
+                "CAST({0} AS BIGINT)",
+                self.make("decimal(10,2)", depth),
+                duck="CAST(trunc({0}) AS BIGINT)",
+            )
+            return node(
+                "boolean", "({0} " + word + " {1})", cast, leaf("bigint", str(r.choice([0, 1, -1, 10])))
+            )
         cast = node("string", "CAST({0} AS VARCHAR)", self.make(r.choice(["int", "bigint"]), depth))
-        return node("boolean", "({0} " + word + " {1})", cast, leaf("string", r.choice(["'0'", "'07'", "'1'", "'-1'"])))
+        return node(
+            "boolean",
+            "({0} " + word + " {1})",
+            cast,
+            leaf("string", r.choice(["'0'", "'07'", "'1'", "'-1'"])),
+        )
 
     def guarded(self, depth):
         """What fails on some rows stands behind what lets only the others through."""
@@ -261,7 +289,9 @@ class Maker:
     def mixed_sum(self, depth):
         word = self.random.choice(["+", "-", "*"])
         duck = f"wrap64({{0}}::HUGEINT {word} {{1}}::HUGEINT)"
-        return node("bigint", "({0} " + word + " {1})", self.make("int", depth), self.make("bigint", depth), duck=duck)
+        return node(
+            "bigint", "({0} " + word + " {1})", self.make("int", depth), self.make("bigint", depth), duck=duck
+        )
 
     def int_cast(self, depth):
         return node("int", "TRY_CAST({0} AS INT)", self.make("bigint", depth))
@@ -282,7 +312,13 @@ class Maker:
     def quotient(self, depth):
         word, duck = self.random.choice([("/", "//"), ("%", "%")])
         divisor = leaf("bigint", str(self.random.choice([2, 3, 7, 10])))
-        return node("bigint", "({0} " + word + " {1})", self.make("bigint", depth), divisor, duck="({0} " + duck + " {1})")
+        return node(
+            "bigint",
+            "({0} " + word + " {1})",
+            self.make("bigint", depth),
+            divisor,
+            duck="({0} " + duck + " {1})",
+        )
 
     def null_quotient(self, depth):
         word, duck = self.random.choice([("/", "//"), ("%", "%")])
@@ -294,22 +330,35 @@ class Maker:
 
     def length(self, depth):
         word = self.random.choice(["character_length", "length"])
-        return node("bigint", "CAST(" + word + "({0}) AS BIGINT)", self.make("string", depth), duck="length({0})")
+        return node(
+            "bigint", "CAST(" + word + "({0}) AS BIGINT)", self.make("string", depth), duck="length({0})"
+        )
 
     def position(self, depth):
-        return node("bigint", "CAST(strpos({0}, {1}) AS BIGINT)", self.make("string", depth), self.make("string", 0))
+        return node(
+            "bigint", "CAST(strpos({0}, {1}) AS BIGINT)", self.make("string", depth), self.make("string", 0)
+        )
 
     def part(self, depth):
-        unit = self.random.choice(["year", "quarter", "month", "week", "day", "hour", "minute", "second", "doy", "dow"])
+        unit = self.random.choice(
+            ["year", "quarter", "month", "week", "day", "hour", "minute", "second", "doy", "dow"]
+        )
         form, duck = self.random.choice([("date_part('%s', {0})", None), ("EXTRACT(%s FROM {0})", None)])
         text = "CAST(" + form % unit + " AS BIGINT)"
         return node("bigint", text, self.make("timestamp", depth), duck=duck)
 
     def cut_double(self, depth):
-        return node("bigint", "CAST({0} AS BIGINT)", self.make("double_tame", 0), duck="CAST(trunc({0}) AS BIGINT)")
+        return node(
+            "bigint", "CAST({0} AS BIGINT)", self.make("double_tame", 0), duck="CAST(trunc({0}) AS BIGINT)"
+        )
 
     def cut_decimal(self, depth):
-        return node("bigint", "CAST({0} AS BIGINT)", self.make("decimal(10,2)", depth), duck="CAST(trunc({0}) AS BIGINT)")
+        return node(
+            "bigint",
+            "CAST({0} AS BIGINT)",
+            self.make("decimal(10,2)", depth),
+            duck="CAST(trunc({0}) AS BIGINT)",
+        )
 
     def parsed(self, depth):
         return node("bigint", "CASE WHEN {0} ~ '^[0-9]{{1,9}}$' THEN CAST({0} AS BIGINT) END", self.column("string"),
@@ -324,7 +373,9 @@ class Maker:
 
     def double_sum(self, depth):
         word = self.random.choice(["+", "-", "*", "/"])
-        return node("double", "({0} " + word + " {1})", self.make("double", depth), self.make("double", depth))
+        return node(
+            "double", "({0} " + word + " {1})", self.make("double", depth), self.make("double", depth)
+        )
 
     def double_of_number(self, depth):
         type = self.random.choice(["int", "bigint", "decimal(10,2)", "float"])
@@ -350,11 +401,23 @@ class Maker:
         return node("float", "({0} " + word + " {1})", self.make("float", depth), self.make("float", depth))
 
     def float_of_number(self, depth):
-        return node("float", "CAST({0} AS FLOAT)", self.make(self.random.choice(["int", "bigint", "double_tame"]), depth))
+        return node(
+            "float",
+            "CAST({0} AS FLOAT)",
+            self.make(self.random.choice(["int", "bigint", "double_tame"]), depth),
+        )
 
     floats = [float_sum, float_of_number]
 
-    doubles = [double_sum, double_sum, double_of_number, double_and_other, double_function, double_root, double_minus]
+    doubles = [
+        double_sum,
+        double_sum,
+        double_of_number,
+        double_and_other,
+        double_function,
+        double_root,
+        double_minus,
+    ]
 
     def decimal(self, type, depth):
         """Functions and sums that stay within the type: a sum of all digits would leave DuckDB's 38."""
@@ -372,11 +435,15 @@ class Maker:
             return node(type, "CAST(round({0}, 1) AS DECIMAL(10,2))", self.tame_decimal())
         word = self.random.choice(["+", "-"])
         # Of two columns a sum can need an eleventh digit, so one is cut down first.
-        return node(type, "CAST(({0} " + word + " {1}) AS DECIMAL(10,2))", self.tame_decimal(), self.tame_decimal())
+        return node(
+            type, "CAST(({0} " + word + " {1}) AS DECIMAL(10,2))", self.tame_decimal(), self.tame_decimal()
+        )
 
     def tame_decimal(self):
         """Of nine digits, so that a sum of two is of ten."""
-        return node("decimal(10,2)", "CASE WHEN abs({0}) < 10000000 THEN {0} END", self.make("decimal(10,2)", 0))
+        return node(
+            "decimal(10,2)", "CASE WHEN abs({0}) < 10000000 THEN {0} END", self.make("decimal(10,2)", 0)
+        )
 
     # Text.
 
@@ -410,7 +477,12 @@ class Maker:
 
     def formatted(self, depth):
         form = self.random.choice(["%Y-%m-%d", "%H:%M:%S", "%Y/%j", "%d.%m.%Y %H"])
-        return node("string", f"to_char({{0}}, '{form}')", self.make("timestamp", depth), duck=f"strftime({{0}}, '{form}')")
+        return node(
+            "string",
+            f"to_char({{0}}, '{form}')",
+            self.make("timestamp", depth),
+            duck=f"strftime({{0}}, '{form}')",
+        )
 
     strings = [cased, joined, joined, piece, trimmed, replaced, written, formatted]
 
@@ -421,7 +493,9 @@ class Maker:
         return node("timestamp", f"date_trunc('{unit}', {{0}})", self.make("timestamp", depth))
 
     def moved(self, depth):
-        much = self.random.choice(["1 day", "90 minutes", "1 month", "13 months", "250 milliseconds", "1 year"])
+        much = self.random.choice(
+            ["1 day", "90 minutes", "1 month", "13 months", "250 milliseconds", "1 year"]
+        )
         word = self.random.choice(["+", "-"])
         return node("timestamp", f"({{0}} {word} INTERVAL '{much}')", self.near_time())
 

@@ -20,7 +20,9 @@ def both(random, data):
 
 def near(random):
     """Two bounds of `q.ts` around `l.ts`, as signed milliseconds."""
-    one, two = sorted(random.choice([-60_000, -5000, -1000, -500, 0, 0, 1000, 2500, 30_000]) for _ in range(2))
+    one, two = sorted(
+        random.choice([-60_000, -5000, -1000, -500, 0, 0, 1000, 2500, 30_000]) for _ in range(2)
+    )
     return one, two
 
 
@@ -42,7 +44,11 @@ class Interval(Case):
         left = "s" if where is None else f"(SELECT * FROM s WHERE {where.text(dialect)})"
         if self.join == "EXISTS" or self.join == "NOT EXISTS":
             return f"SELECT {columns} FROM {left} l WHERE {self.join} (SELECT 1 FROM r q WHERE {self.on(dialect)})"
-        join = self.join if dialect == "tide" else self.join.replace("LEFT SEMI", "SEMI").replace("LEFT ANTI", "ANTI")
+        join = (
+            self.join
+            if dialect == "tide"
+            else self.join.replace("LEFT SEMI", "SEMI").replace("LEFT ANTI", "ANTI")
+        )
         return f"SELECT {columns} FROM {left} l {join} JOIN r q ON {self.on(dialect)}"
 
 
@@ -104,7 +110,11 @@ class Within(Case):
         if "EXISTS" in self.join:
             condition = condition + " AND " if condition else " WHERE "
             return f"SELECT {self.select(dialect)} FROM {left} l{condition}{self.join} (SELECT 1 FROM {right} q WHERE {on})"
-        join = self.join if dialect == "tide" else self.join.replace("LEFT SEMI", "SEMI").replace("LEFT ANTI", "ANTI")
+        join = (
+            self.join
+            if dialect == "tide"
+            else self.join.replace("LEFT SEMI", "SEMI").replace("LEFT ANTI", "ANTI")
+        )
         return f"SELECT {self.select(dialect)} FROM {left} l {join} JOIN {right} q ON {on}{condition}"
 
 
@@ -140,7 +150,13 @@ class Sides(Case):
 
 
 def side_columns(alias, type):
-    types = {"k0": type, "window_start": "timestamp", "window_end": "timestamp", "n": "bigint", "most": "bigint"}
+    types = {
+        "k0": type,
+        "window_start": "timestamp",
+        "window_end": "timestamp",
+        "n": "bigint",
+        "most": "bigint",
+    }
     return [leaf(one, f"{alias}.{name}") for name, one in types.items()]
 
 

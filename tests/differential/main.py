@@ -42,7 +42,9 @@ def main():
     parser.add_argument("--kinds", default="", help=f"only these, with commas: {' '.join(pipelines.KINDS)}")
     parser.add_argument("--jobs", type=int, default=os.cpu_count(), help="pipelines at a time")
     parser.add_argument("--shrink", type=int, default=60, help="seconds for making a failure smaller")
-    parser.add_argument("--plant", action="store_true", help="plant a fault in each query and expect that it is found")
+    parser.add_argument(
+        "--plant", action="store_true", help="plant a fault in each query and expect that it is found"
+    )
     args = parser.parse_args()
     args.kinds = [kind for kind in args.kinds.split(",") if kind]
     seeds = range(args.seed, args.seed + -(-args.queries // pipelines.QUERIES))
@@ -58,13 +60,17 @@ def compared(args, seeds):
             queries += count
             found += [(seed, failure) for failure in failures]
             for failure in failures:
-                print(f"seed {seed}, query {failure.place}, {failure.shards} shards: {failure.sign}", flush=True)
+                print(
+                    f"seed {seed}, query {failure.place}, {failure.shards} shards: {failure.sign}", flush=True
+                )
         chosen, others = choose(found)
         for text in pool.imap_unordered(made_small, chosen):
             print(text, flush=True)
     seconds = time.monotonic() - began
     if others:
-        print(f"not made smaller: {len(others)} more, such as those of seeds {sorted({seed for seed, _ in others})[:20]}")
+        print(
+            f"not made smaller: {len(others)} more, such as those of seeds {sorted({seed for seed, _ in others})[:20]}"
+        )
     print(f"differential: {queries - len(found)} passed, {len(found)} failed in {seconds:.0f} s")
     return 1 if found else 0
 
@@ -99,7 +105,9 @@ def choose(found):
 def made_small(pair):
     seed, failure = pair
     args = one.args
-    small, failure = shrink.Shrinker(args.program, failure, args.shrink).shrunk(pipelines.make(seed, args.kinds))
+    small, failure = shrink.Shrinker(args.program, failure, args.shrink).shrunk(
+        pipelines.make(seed, args.kinds)
+    )
     return report.text(small, failure, "the smallest pipeline found that shows it")
 
 
@@ -113,7 +121,9 @@ def planted(args, seeds):
         for place, case in enumerate(pipeline.cases):
             if place not in found:
                 missed += 1
-                print(f"seed {seed}: a fault in a query of kind {case.kind} was not found: {case.queries('q')[-1].sql}")
+                print(
+                    f"seed {seed}: a fault in a query of kind {case.kind} was not found: {case.queries('q')[-1].sql}"
+                )
     pipeline = pipelines.make(args.seed, ["rows"])
     failure = check.failures(args.program, pipeline, 1, plant.every_seventh)[0]
     small, failure = shrink.Shrinker(args.program, failure, args.shrink, plant.every_seventh).shrunk(pipeline)

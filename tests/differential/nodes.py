@@ -9,7 +9,9 @@ import dataclasses
 
 @dataclasses.dataclass(frozen=True)
 class Node:
-    """`exact` says whether two engines must give the same bits; where not, only a result column has it."""
+    """`exact` says whether two engines must give the same value; where not, they may be `off` by so much, and
+    only a result column is made of it.
+    """
 
     type: str
     tide: str
@@ -17,6 +19,7 @@ class Node:
     args: tuple = ()
     exact: bool = True
     leaf: bool = False
+    off: float = 0.0
 
     def text(self, dialect):
         template = self.tide if dialect == "tide" else self.duck
@@ -26,8 +29,8 @@ class Node:
         return 1 + sum(arg.size() for arg in self.args)
 
 
-def node(type, tide, *args, duck=None, exact=True):
-    return Node(type, tide, tide if duck is None else duck, tuple(args), exact)
+def node(type, tide, *args, duck=None, exact=True, off=1e-9):
+    return Node(type, tide, tide if duck is None else duck, tuple(args), exact, False, 0.0 if exact else off)
 
 
 def leaf(type, tide, duck=None):

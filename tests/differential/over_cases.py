@@ -107,25 +107,43 @@ class Functions:
     def framed(self):
         """An aggregate; it may have a FILTER."""
         r, maker = self.random, self.maker
-        kind = r.randrange(9)
+        kind = r.randrange(11)
         type, around, exact, args = "bigint", "{}", True, ()
         if kind == 0:
             call = "COUNT(*)"
         elif kind == 1:
             call, args = "COUNT({0})", (maker.any(1),)
         elif kind == 2:
-            call, args, around = "SUM({0})", (maker.make(r.choice(["bigint", "int", "tame"]), 1),), "wrap64({})"
+            call, args, around = (
+                "SUM({0})",
+                (maker.make(r.choice(["bigint", "int", "tame"]), 1),),
+                "wrap64({})",
+            )
         elif kind == 3:
             type, call, args = "double", "SUM({0})", (maker.make("double_tame", 0),)
         elif kind == 4:
-            type, call, args, exact = "double", "AVG({0})", (maker.make(r.choice(["double_tame", "tame"]), 0),), False
+            type, call, args, exact = (
+                "double",
+                "AVG({0})",
+                (maker.make(r.choice(["double_tame", "tame"]), 0),),
+                False,
+            )
         elif kind == 5:
             type = r.choice(["int", "bigint", "double", "string", "timestamp", "date", "decimal(10,2)"])
             call, args = r.choice(["MIN({0})", "MAX({0})"]), (maker.make(type, 1),)
         elif kind == 6:
             type, call, args = "boolean", r.choice(["BOOL_AND({0})", "BOOL_OR({0})"]), (maker.predicate(1),)
         elif kind == 7:
-            type, call, args, exact = "double", r.choice(["STDDEV({0})", "VAR_POP({0})", "MEDIAN({0})"]), (maker.make("double_tame", 0),), False
+            type, call, args, exact = (
+                "double",
+                r.choice(["STDDEV({0})", "VAR_POP({0})", "MEDIAN({0})"]),
+                (maker.make("double_tame", 0),),
+                False,
+            )
+        elif kind == 8:
+            call, args = "COUNT(DISTINCT {0})", (maker.any(1),)
+        elif kind == 9 and not self.ties:
+            type, call, args = "list:bigint", "ARRAY_AGG({0})", (maker.make("bigint", 1),)
         else:
             type, call, args = "decimal(20,2)", "SUM({0})", (maker.make("decimal(10,2)", 1),)
         if r.random() < 0.3:
@@ -143,7 +161,12 @@ class Functions:
         one = self.maker.make(type, 1)
         step = self.random.choice([1, 1, 2, 5])
         if self.random.random() < 0.3:
-            return node(type, f"LAG({{0}}, {step}) IGNORE NULLS OVER (<over>)", one, duck=f"LAG({{0}}, {step} IGNORE NULLS) OVER (<over>)")
+            return node(
+                type,
+                f"LAG({{0}}, {step}) IGNORE NULLS OVER (<over>)",
+                one,
+                duck=f"LAG({{0}}, {step} IGNORE NULLS) OVER (<over>)",
+            )
         word = self.random.choice(["LAG", "LEAD"])
         if self.random.random() < 0.3:
             return node(type, f"{word}({{0}}, {step}, {{1}}) OVER (<over>)", one, self.maker.literal(type))
@@ -155,7 +178,9 @@ class Functions:
         nulls = self.random.random() < 0.3
         behind = f" OVER ({self.frame()})"
         tide = word % "" + (" IGNORE NULLS" if nulls else "") + behind
-        return node(type, tide, self.maker.make(type, 1), duck=word % (" IGNORE NULLS" if nulls else "") + behind)
+        return node(
+            type, tide, self.maker.make(type, 1), duck=word % (" IGNORE NULLS" if nulls else "") + behind
+        )
 
 
 class OverResults(Case):
@@ -169,7 +194,9 @@ class OverResults(Case):
         inner = (f"SELECT {key} AS k0, window_start, window_end, COUNT(*) AS n, MAX(m) AS most FROM {source}"
                  f"{self.clause(dialect, 'WHERE', 'where')} GROUP BY {key}, window_start, window_end")  # fmt: skip
         over = "PARTITION BY k0 ORDER BY window_end"
-        return f"SELECT {self.select(dialect)} FROM ({inner}) h".replace("<over>", over).replace("<range>", over)
+        return f"SELECT {self.select(dialect)} FROM ({inner}) h".replace("<over>", over).replace(
+            "<range>", over
+        )
 
     def options(self):
         return {"keep": "forever"}
@@ -179,7 +206,12 @@ def over_results(random, maker, data):
     from window_cases import window
 
     key = random.choice([column for column in maker.columns if column.tide in ("k", "g", "b")])
-    shown = [leaf(key.type, "k0"), leaf("timestamp", "window_end"), leaf("bigint", "n"), leaf("bigint", "most")]
+    shown = [
+        leaf(key.type, "k0"),
+        leaf("timestamp", "window_end"),
+        leaf("bigint", "n"),
+        leaf("bigint", "most"),
+    ]
     functions = Functions(random, Maker(random, shown), ties=False)
     trees = shown + [functions.any() for _ in range(random.choice([1, 2]))]
     where = maker.predicate(1) if random.random() < 0.3 else None

@@ -3,6 +3,7 @@
 import dataclasses
 import random
 
+import count_cases
 import data
 import exact
 import join_cases
@@ -23,6 +24,8 @@ KINDS = {
     "distinct": (1, window_cases.distinct),
     "best": (2, window_cases.best),
     "below": (2, window_cases.below),
+    "counted": (1, count_cases.counted),
+    "over-within": (2, count_cases.within),
     "over": (4, over_cases.over),
     "first": (1, over_cases.first_of_key),
     "over-results": (1, over_cases.over_results),

@@ -121,14 +121,31 @@ def written(value, type):
 def run(binary, folder, data, queries, shards):
     file, inputs = write(folder, data, queries)
     out = folder / f"out{shards}"
-    command = [binary, "run", file, *inputs, "--output", out, "--store", f"{out}.redb", "--until-end", "--shards", str(shards)]
+    command = [
+        binary,
+        "run",
+        file,
+        *inputs,
+        "--output",
+        out,
+        "--store",
+        f"{out}.redb",
+        "--until-end",
+        "--shards",
+        str(shards),
+    ]
     try:
-        ended = subprocess.run(command, capture_output=True, text=True, timeout=SECONDS, stdin=subprocess.DEVNULL, check=False)
+        ended = subprocess.run(
+            command, capture_output=True, text=True, timeout=SECONDS, stdin=subprocess.DEVNULL, check=False
+        )
     except subprocess.TimeoutExpired:
         return Ran({}, [], f"it did not end within {SECONDS} seconds")
     if ended.returncode != 0:
         return Ran({}, [], ended.stderr.strip() or f"exit status {ended.returncode}")
-    rows = {query.name: [parsed(line, query.columns) for line in lines(out / f"{query.name}.jsonl")] for query in queries}
+    rows = {
+        query.name: [parsed(line, query.columns) for line in lines(out / f"{query.name}.jsonl")]
+        for query in queries
+    }
     return Ran(rows, [json.loads(line) for line in lines(out / "dead_letters.jsonl")], None)
 
 
@@ -170,4 +187,3 @@ def read(value, type):
 def clean(text):
     """The program's message without its frame."""
     return re.sub(r"\s+", " ", re.sub("[│×╰─▶╭·]", " ", text)).strip()
-

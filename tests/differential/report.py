@@ -21,7 +21,9 @@ def files(pipeline):
     """The files as the program read them, without the blank space between the pieces."""
     with tempfile.TemporaryDirectory(prefix="differential-") as name:
         folder = pathlib.Path(name)
-        file, _ = program.write(folder, pipeline.data, [q for _, queries in pipeline.named() for q in queries])
+        file, _ = program.write(
+            folder, pipeline.data, [q for _, queries in pipeline.named() for q in queries]
+        )
         for path in [file, *sorted(folder.glob("*.jsonl")), *sorted(folder.glob("*.csv"))]:
             yield f"--- {path.name}"
             yield from (line.strip() for line in path.read_text(encoding="utf-8").split("\n") if line.strip())

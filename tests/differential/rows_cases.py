@@ -15,7 +15,9 @@ def leaves(data, stream="s", alias=None, without=()):
     """The stream's columns; `gap` and `id` are there for other things."""
     columns = data.streams[stream].columns
     prefix = f"{alias}." if alias else ""
-    return [leaf(type, prefix + name) for name, type in columns.items() if name not in ("gap", "id", *without)]
+    return [
+        leaf(type, prefix + name) for name, type in columns.items() if name not in ("gap", "id", *without)
+    ]
 
 
 class Rows(Case):
@@ -61,8 +63,12 @@ class Partition(Case):
         queries = [Query(f"{name}_{which}", f"SELECT id FROM s WHERE {condition}", columns)
                    for which, condition in zip(("yes", "no", "null"), asked)]  # fmt: skip
         value = f"SELECT id, {text} AS p FROM s"
-        counts = ", ".join(f"COUNT(*) FILTER (WHERE {condition}) AS c{which}" for which, condition in enumerate(asked))
-        filtered = f"SELECT {counts} FROM TUMBLE(s, ts, INTERVAL '7 seconds') GROUP BY window_start, window_end"
+        counts = ", ".join(
+            f"COUNT(*) FILTER (WHERE {condition}) AS c{which}" for which, condition in enumerate(asked)
+        )
+        filtered = (
+            f"SELECT {counts} FROM TUMBLE(s, ts, INTERVAL '7 seconds') GROUP BY window_start, window_end"
+        )
         return [*queries, Query(f"{name}_filter", filtered, {"c0": "bigint", "c1": "bigint", "c2": "bigint"}),
                 Query(f"{name}_value", value, {"id": "bigint", "p": "boolean"})]  # fmt: skip
 
@@ -82,7 +88,9 @@ class Partition(Case):
             counted = sum(row[f"c{place}"] for row in results[3])
             if counted != len(want):
                 wrong.append(f"FILTER counts {counted} rows where p is {truth}, of {len(want)}")
-        if sorted(value) != sorted(row["id"] for row in data.streams["s"].rows) or len(value) != len(results[4]):
+        if sorted(value) != sorted(row["id"] for row in data.streams["s"].rows) or len(value) != len(
+            results[4]
+        ):
             wrong.append("p as a value is not there once for each row")
         return "\n".join(wrong) or None
 
@@ -104,15 +112,38 @@ class Lookup(Case):
             extra = self.clause(dialect, "AND", "extra")
             return f"SELECT {columns} FROM s {self.join} t ON {on}{extra} WHERE {condition}"
         left, right = self.on[0]
+        if self.join == "MAX":
+            return f"SELECT {columns} FROM s WHERE {condition} AND s.m > (SELECT MAX(v) FROM t)"
+        if "OR" in self.join:
+            return f"SELECT {columns} FROM s WHERE {condition} {self.join} (SELECT {right} FROM t)".replace(
+                "<left>", f"s.{left}"
+            )
         if "IN" in self.join:
-            return f"SELECT {columns} FROM s WHERE {condition} AND s.{left} {self.join} (SELECT {right} FROM t)"
+            return (
+                f"SELECT {columns} FROM s WHERE {condition} AND s.{left} {self.join} (SELECT {right} FROM t)"
+            )
         extra = self.clause(dialect, "AND", "extra")
-        return f"SELECT {columns} FROM s WHERE {condition} AND {self.join} (SELECT 1 FROM t WHERE {on}{extra})"
+        return (
+            f"SELECT {columns} FROM s WHERE {condition} AND {self.join} (SELECT 1 FROM t WHERE {on}{extra})"
+        )
 
 
 def lookup(random, maker, data):
     on = random.choice([[("k", "tk")], [("g", "tg")], [("k", "tk"), ("g", "tg")], [("x", "tx")]])
-    join = random.choice(["JOIN", "LEFT JOIN", "LEFT JOIN", "IN", "NOT IN", "EXISTS", "NOT EXISTS"])
+    join = random.choice(
+        [
+            "JOIN",
+            "LEFT JOIN",
+            "LEFT JOIN",
+            "IN",
+            "NOT IN",
+            "EXISTS",
+            "NOT EXISTS",
+            "OR <left> IN",
+            "OR <left> NOT IN",
+            "MAX",
+        ]
+    )
     left = type(maker)(random, leaves(data, alias="s"))
     table = [leaf(type, f"t.{name}") for name, type in data.tables["t"].columns.items()]
     trees = [left.any(1)]
@@ -123,5 +154,3 @@ def lookup(random, maker, data):
     extra = both.predicate(1) if random.random() < 0.3 else None
     columns = [("id", leaf("bigint", "s.id")), *named(trees)]
     return Lookup({"columns": columns, "where": where, "extra": extra}, on=on, join=join)
-
-

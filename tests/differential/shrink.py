@@ -67,7 +67,9 @@ class Shrinker:
     # Rows.
 
     def fewer_rows(self, pipeline):
-        for which, name in [("streams", name) for name in pipeline.data.streams] + [("tables", name) for name in pipeline.data.tables]:
+        for which, name in [("streams", name) for name in pipeline.data.streams] + [
+            ("tables", name) for name in pipeline.data.tables
+        ]:
             count = len(getattr(pipeline.data, which)[name].rows)
             size = count
             while size >= 1:

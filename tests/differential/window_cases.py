@@ -49,7 +49,9 @@ class Window:
         }[self.kind]  # fmt: skip
         inner = f"SELECT *, {start} AS start_ms FROM {stream}"
         outer = f"SELECT *, {end} AS end_ms FROM ({inner})"
-        return f"(SELECT *, epoch_ms(start_ms) AS window_start, epoch_ms(end_ms) AS window_end FROM ({outer}))"
+        return (
+            f"(SELECT *, epoch_ms(start_ms) AS window_start, epoch_ms(end_ms) AS window_end FROM ({outer}))"
+        )
 
     def sessions(self, stream, keys, where):
         """An event begins a session when it is behind the reach of all of its key before it."""
@@ -159,7 +161,14 @@ def windowed(random, maker, data):
             trees.append(Maker(random, summed + [aggregates.plain()]).any(2))
     if sets and random.random() < 0.6:
         text = "CAST(GROUPING({0}) AS BIGINT)"
-        trees.append(node("bigint", text, keys[0], duck=text.format("one_zero({0})") if keys[0].type in ("double", "float") else None))
+        trees.append(
+            node(
+                "bigint",
+                text,
+                keys[0],
+                duck=text.format("one_zero({0})") if keys[0].type in ("double", "float") else None,
+            )
+        )
     parts = {"columns": named(trees, "a"), "keys": named(keys, "k"), "where": where, "having": having}
     return Windowed(parts, window=chosen, stream=stream, sets=sets, best=best)
 
@@ -233,7 +242,9 @@ class Below(Case):
         where = self.clause(dialect, "WHERE", "where")
         if self.join == "UNION":
             columns = ", ".join(["window_start", "window_end", "ts", "id", *self.needed])
-            rows = " UNION ALL ".join(f"SELECT {columns} FROM {window(stream)}{where}" for stream in ("s", "r"))
+            rows = " UNION ALL ".join(
+                f"SELECT {columns} FROM {window(stream)}{where}" for stream in ("s", "r")
+            )
             source, where = f"({rows}) u", ""
         else:
             on = " AND ".join(f"{left} = {right}" for left, right in self.on)
@@ -257,7 +268,10 @@ def below(random, maker, data):
     chosen = window(random, ("TUMBLE", "HOP", "CUMULATE"))
     # Of equal rows and of rows of two streams nothing says which stands first.
     aggregates = Aggregates(random, both, ties=True)
-    trees = [random.choice([aggregates.plain, aggregates.total, aggregates.distinct])() for _ in range(random.choice([1, 3]))]
+    trees = [
+        random.choice([aggregates.plain, aggregates.total, aggregates.distinct])()
+        for _ in range(random.choice([1, 3]))
+    ]
     keys = [random.choice(table)] if join != "UNION" else [key(random, maker)]
     where = both.predicate(1) if random.random() < 0.4 else None
     needed = [column.tide for column in maker.columns if column.tide not in ("ts", "id")]
