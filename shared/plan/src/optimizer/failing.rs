@@ -117,7 +117,9 @@ fn operator_fails(binary: &BinaryExpr, schema: &DFSchema) -> bool {
         Operator::Plus | Operator::Minus => {
             let whole = is_whole(left, schema) && is_whole(right, schema);
             let float = is_float(left, schema) && is_float(right, schema);
-            !whole && !float && !is_shifted_time(left, right, schema)
+            let shifted = is_shifted_time(left, right, schema)
+                || *op == Operator::Plus && is_shifted_time(right, left, schema);
+            !whole && !float && !shifted
         }
         Operator::Multiply => {
             let whole = is_whole(left, schema) && is_whole(right, schema);
