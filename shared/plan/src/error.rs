@@ -99,6 +99,12 @@ impl Refusal {
             .map(|function| (levenshtein(&function.to_lowercase(), &name), function))
             .filter(|(edits, _)| *edits <= most)
             .min();
+        // Known, and refused all the same: what needs OVER stands without it.
+        if let Some((0, function)) = closest {
+            let function = function.to_uppercase();
+            let help = format!("write {function}(…) OVER (PARTITION BY k ORDER BY ts)");
+            self.help = self.help.or(Some(help));
+        }
         self.help =
             self.help.or(closest.map(|(_, function)| format!("did you mean `{function}`?")));
         self.message = message.trim_end_matches('.').to_string();
@@ -179,11 +185,18 @@ fn byte_at(sql: &str, (line, column): (u64, u64)) -> Option<usize> {
     Some(start + within)
 }
 
+/// A text without the names that the engine gives the subqueries of EXISTS and IN.
+fn without_aliases(text: String) -> String {
+    let Some((before, rest)) = text.split_once("__correlated_sq_") else { return text };
+    let rest = rest.trim_start_matches(|c: char| c.is_ascii_digit());
+    format!("{before}b{}", without_aliases(rest.to_string()))
+}
+
 impl Refusal {
     /// The refusal as a mistake of the pipeline file, at its place in the query's SQL, or at all of
     /// it.
     pub(crate) fn into_mistake(self, file: &SourceFile, query: &Query) -> PipelineError {
-        let message = format!("query `{}`: {}", query.name, self.message);
+        let message = format!("query `{}`: {}", query.name, without_aliases(self.message));
         let mistake = PipelineError::new(self.code, message);
         let condition = query.emit_when.as_ref().filter(|_| self.code == CONDITION);
         let mistake = match (condition, self.at) {
@@ -192,7 +205,7 @@ impl Refusal {
             (None, None) => mistake.at(query.sql_at.value.clone(), "here"),
         };
         match self.help {
-            Some(help) => mistake.help(help),
+            Some(help) => mistake.help(without_aliases(help)),
             None => mistake,
         }
         .in_file(file)

@@ -25,11 +25,12 @@ use crate::rows::reads_stream;
 /// The plan with every list of a join in the rows that it is made of. What reads a stream for each row
 /// of another is refused.
 pub(crate) fn joined(plan: LogicalPlan) -> Result<LogicalPlan> {
-    let reads = |node: &LogicalPlan| match node {
+    // Subqueries of expressions, such as EXISTS, are no inputs of a node.
+    let reads = |input: &&LogicalPlan| match input {
         LogicalPlan::Subquery(it) => reads_stream(&it.subquery),
         _ => false,
     };
-    if any_node(&plan, reads) {
+    if any_node(&plan, |node| node.inputs().iter().any(reads)) {
         return Err(refuse_lateral("a subquery").into_engine());
     }
     if !any_node(&plan, |node| list_of(node).is_some()) {

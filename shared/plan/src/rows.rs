@@ -222,6 +222,10 @@ pub(crate) fn refuse_node(plan: &LogicalPlan) -> Refusal {
             Refusal::new("plan::recursive", "a recursive query over a stream cannot run")
                 .help("write the steps out, or keep the recursion to static tables")
         }
+        LogicalPlan::Distinct(Distinct::On(_)) => {
+            Refusal::new("plan::node", "DISTINCT ON over a stream cannot run")
+                .help("write QUALIFY ROW_NUMBER() OVER (PARTITION BY k ORDER BY ts) = 1 for each key's first row")
+        }
         other => Refusal::new(
             "plan::node",
             format!("{} over a stream cannot run", node_name(other)),
@@ -233,7 +237,6 @@ pub(crate) fn refuse_node(plan: &LogicalPlan) -> Refusal {
 /// What the SQL calls a node.
 fn node_name(plan: &LogicalPlan) -> &'static str {
     match plan {
-        LogicalPlan::Distinct(Distinct::On(_)) => "DISTINCT ON",
         LogicalPlan::Distinct(_) => "DISTINCT",
         LogicalPlan::Aggregate(_) => "GROUP BY",
         LogicalPlan::Window(_) => "OVER",

@@ -43,6 +43,8 @@ const FUNCTIONS: &[(&str, &str)] = &[
     ("getdate", "now(), the time of the checkpoint"),
     ("group_concat", "STRING_AGG(x, ',')"),
     ("hop_end", "FROM HOP(stream, ts, slide, size), and window_end"),
+    ("hop_proctime", "FROM HOP(stream, ts, …), and window_end"),
+    ("hop_rowtime", "FROM HOP(stream, ts, …), and window_end"),
     ("hop_start", "FROM HOP(stream, ts, slide, size), and window_start"),
     ("hour", "date_part('hour', ts)"),
     ("if", "CASE WHEN a THEN b ELSE c END"),
@@ -81,6 +83,8 @@ const FUNCTIONS: &[(&str, &str)] = &[
     ("safe_divide", "a / NULLIF(b, 0)"),
     ("second", "date_part('second', ts)"),
     ("session_end", "FROM SESSION(stream, ts, gap), and window_end"),
+    ("session_proctime", "FROM SESSION(stream, ts, …), and window_end"),
+    ("session_rowtime", "FROM SESSION(stream, ts, …), and window_end"),
     ("session_start", "FROM SESSION(stream, ts, gap), and window_start"),
     ("sign", "signum(x)"),
     ("size", "cardinality(list)"),
@@ -109,6 +113,8 @@ const FUNCTIONS: &[(&str, &str)] = &[
     ("tsdiff", "date_part('epoch', a - b), in seconds"),
     ("tumble", "FROM TUMBLE(stream, ts, size), and GROUP BY window_start, window_end"),
     ("tumble_end", "FROM TUMBLE(stream, ts, size), and window_end"),
+    ("tumble_proctime", "FROM TUMBLE(stream, ts, …), and window_end"),
+    ("tumble_rowtime", "FROM TUMBLE(stream, ts, …), and window_end"),
     ("tumble_start", "FROM TUMBLE(stream, ts, size), and window_start"),
     ("ucase", "upper(x)"),
     ("uniq", "APPROX_DISTINCT(x)"),
@@ -133,9 +139,10 @@ pub(super) fn function(name: &str) -> Option<String> {
 pub(super) fn told(message: String) -> (String, Option<String>) {
     let message = message.trim_start_matches("sql parser error: ").to_string();
     let starts = |start: &str| message.starts_with(start);
-    if let Some(rest) = message.strip_prefix("table 'datafusion.public.")
+    if let Some(rest) = message.strip_prefix("table 'datafusion.")
         && let Some((name, _)) = rest.split_once('\'')
     {
+        let name = name.strip_prefix("public.").unwrap_or(name);
         let help = "FROM reads streams, tables and WITH clauses; write another query's SELECT as a WITH clause";
         return (format!("nothing is called {name} here"), Some(help.to_string()));
     }
@@ -151,6 +158,20 @@ pub(super) fn told(message: String) -> (String, Option<String>) {
     if starts("recursion limit exceeded") {
         let help = "write subqueries as WITH clauses side by side, and long expressions in steps";
         return ("too much stands inside each other".to_string(), Some(help.to_string()));
+    }
+    if message.starts_with("Physical plan does not support logical expression WindowFunction") {
+        let help = "write QUALIFY ROW_NUMBER() OVER (…) = 1, or WHERE around a subquery";
+        return ("a function with OVER cannot stand in WHERE".to_string(), Some(help.to_string()));
+    }
+    if starts("Projections require unique expression names") {
+        let help = "give one of them another name with AS";
+        return ("two columns of a SELECT have the same name".to_string(), Some(help.to_string()));
+    }
+    if let Some(types) =
+        message.strip_prefix("Cannot infer common argument type for comparison operation ")
+    {
+        let help = "CAST one side to the type of the other";
+        return (format!("{} cannot be compared", plainly(types)), Some(help.to_string()));
     }
     if message.contains("OuterReferenceColumn") {
         let help = "write a JOIN with the condition, or aggregate first and join the result";
@@ -233,6 +254,13 @@ const MESSAGES: &[(&str, &str)] = &[
         "Arrow error: Parser error: Invalid input syntax for type interval",
         "write INTERVAL '10' SECOND, INTERVAL '1 hour 30 minutes' or the like",
     ),
+    (
+        "Expected: end of statement, found: BY",
+        "WINDOWED BY STAGGER is written FROM TUMBLE(…), with `out_of_orderness` of the stream",
+    ),
+    ("LATERAL syntax is not supported", "write LEFT JOIN or CROSS JOIN"),
+    ("Unsupported CAST", "there is no such conversion: write CASE WHEN … THEN … END"),
+    ("[return_type]", "write a column as the argument"),
     ("Unary operator '-'", "CAST it to a number: -CAST(x AS DOUBLE)"),
     ("Unary operator 'NOT'", "write a comparison: NOT (x > 0)"),
     (
@@ -253,6 +281,9 @@ fn column_elsewhere(rest: &str) -> Option<&'static str> {
         }
         "proctime" | "approximate_arrival_time" | "arrival_timestamp" => {
             "write arrival_time, when the record came into its source"
+        }
+        "localtimestamp" | "current_row_timestamp" => {
+            "write now(), the time of the checkpoint, above the aggregate; below it the event time"
         }
         "windowstart" | "wstart" => "write window_start, with FROM TUMBLE(…)",
         "windowend" | "wend" => "write window_end, with FROM TUMBLE(…)",

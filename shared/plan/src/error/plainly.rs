@@ -47,6 +47,7 @@ const TYPES: &[(&str, &str)] = &[
 
 /// What stands before the engine's own reasons, and says nothing.
 const NOISE: &[&str] = &[
+    "[return_type] ",
     "Internal error: ",
     "Arrow error: ",
     "Parser error: ",
@@ -132,26 +133,28 @@ pub(super) fn call(message: &str) -> Option<(String, String)> {
             }
         }
         let message = format!("{upper} cannot take an argument of type {}", types(received));
-        let help = match wanted.as_slice() {
-            [] => "CAST the argument to another type".to_string(),
-            wanted => format!("CAST the argument to {}", wanted.join(" or ")),
+        let help = match (usage(name), wanted.as_slice()) {
+            (Some(usage), _) => format!("write {usage}"),
+            (None, []) => "CAST the argument to another type".to_string(),
+            (None, wanted) => format!("CAST the argument to {}", wanted.join(" or ")),
         };
         return Some((message, help));
     }
-    let usage = usage(&name).map(|usage| format!("write {usage}"));
+    let usage = usage(name).map(|usage| format!("write {usage}"));
     let help = |other: &str| usage.clone().unwrap_or_else(|| other.to_string());
     if let Some(expected) = between(message, " expects ", " argument") {
         let received = message.split_once(" received ").map_or("", |(_, rest)| rest);
         let received: String = received.chars().take_while(char::is_ascii_digit).collect();
-        let message = format!("{upper} takes {expected} arguments, not {received}");
+        let arguments = if expected == "1" { "argument" } else { "arguments" };
+        let message = format!("{upper} takes {expected} {arguments}, not {received}");
         return Some((message, help("give it as many arguments as it takes")));
     }
     let given = last_between(message, "argument types '", "'").map(types);
     let given = given.and_then(|call| Some(call.split_once('(')?.1.strip_suffix(')')?.to_string()));
-    let message = match given.as_deref() {
-        None | Some("") => format!("{upper} takes arguments"),
-        Some(given) => format!("{upper} cannot take these arguments: {given}"),
-    };
+    if given.as_deref().is_none_or(str::is_empty) {
+        return Some((format!("{upper} has no argument here"), help("write its arguments")));
+    }
+    let message = format!("{upper} cannot take these arguments: {}", given.unwrap_or_default());
     Some((message, help("CAST them to other types, or give it other arguments")))
 }
 
@@ -199,7 +202,7 @@ mod tests {
         assert_eq!(message, "SUM cannot take an argument of type VARCHAR");
         assert_eq!(help, "CAST the argument to DECIMAL or BIGINT");
         let message = "Function 'upper' expects 1 arguments but received 2. No function matches";
-        assert_eq!(call(message).unwrap().0, "UPPER takes 1 arguments, not 2");
+        assert_eq!(call(message).unwrap().0, "UPPER takes 1 argument, not 2");
         let message = "Failed to coerce arguments to satisfy a call to 'to_char' function: coercion failed. No function matches the given name and argument types 'to_char(Timestamp(ms))'. You\n\tCandidate functions:\n";
         let (message, help) = call(message).unwrap();
         assert_eq!(message, "TO_CHAR cannot take these arguments: TIMESTAMP");

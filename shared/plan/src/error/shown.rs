@@ -88,7 +88,9 @@ pub(crate) fn reason(error: &DataFusionError) -> String {
     let message = message.trim_end_matches('.').to_string();
     // A regular expression's errors have a drawing of the place above the reason.
     match message.rsplit_once("error: ") {
-        Some((drawing, reason)) if drawing.contains('\n') => reason.trim().to_string(),
+        Some((drawing, reason)) if drawing.contains('\n') => {
+            reason.lines().next().unwrap_or_default().trim().to_string()
+        }
         _ => message.lines().map(str::trim).collect::<Vec<_>>().join(" "),
     }
 }

@@ -134,7 +134,7 @@ impl Walk<'_> {
                 self.arguments(args)?;
                 self.ordinality(*with_ordinality, span)?;
                 if *lateral {
-                    self.lateral(&name.to_string(), args, span)?;
+                    self.lateral(&name.to_string(), args, name.span())?;
                 }
                 alias
             }

@@ -58,8 +58,6 @@ fn what_nothing_would_read_is_refused_with_what_to_write() {
         ("SELECT k LIKE ANY ('a') FROM s", "LIKE ANY", "OR"),
         ("SELECT FLOOR(ts TO HOUR) FROM s", "FLOOR", "date_trunc('hour', ts)"),
         ("SELECT INTERVAL '1:30' HOUR TO MINUTE FROM s", "TO in", "1 hour 30 minutes"),
-        ("SELECT k FROM s UNION SELECT k FROM r ORDER BY ALL", "ORDER BY ALL", "ORDER BY a"),
-        ("TABLE s", "TABLE", "SELECT *"),
         ("SELECT k FROM (SELECT k FROM s FOR SHARE) q", "FOR SHARE", "leave it out"),
         ("SELECT k FROM s WHERE k IN (SELECT k FROM r FORMAT CSV)", "FORMAT", "sink"),
     ] {
