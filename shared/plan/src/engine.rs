@@ -1,18 +1,17 @@
 //! The engine's session, set up for plans that are made once, run many times on one thread, and
 //! give the same rows each time.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use datafusion::common::{DFSchema, Result};
+use datafusion::common::{DFSchema, Result, TableReference};
 use datafusion::datasource::MemTable;
 use datafusion::execution::context::{ExecutionProps, SessionContext};
 use datafusion::execution::session_state::{SessionState, SessionStateBuilder};
 use datafusion::logical_expr::physical_planning_context::PhysicalPlanningContext;
 use datafusion::logical_expr::planner::RelationPlanner;
-use datafusion::logical_expr::simplify::SimplifyContext;
 use datafusion::logical_expr::{AggregateUDF, Expr, LogicalPlan, ScalarUDF};
 use datafusion::optimizer::optimize_projections::OptimizeProjections;
-use datafusion::optimizer::simplify_expressions::ExprSimplifier;
 use datafusion::optimizer::{Optimizer, OptimizerRule};
 use datafusion::physical_expr::create_physical_expr;
 use datafusion::physical_plan::{ExecutionPlan, PhysicalExpr};
@@ -21,8 +20,11 @@ use datafusion::prelude::SessionConfig;
 use futures::FutureExt;
 use tidemill_pipeline::Stream;
 
-use crate::functions::{CheckpointTime, join_markers, time_functions};
+use crate::functions::{
+    CheckpointTime, aggregate_functions, join_markers, scalar_functions, time_functions,
+};
 use crate::leaf::{ClosedWindowsPlanner, StreamScan};
+use crate::one_key;
 use crate::optimizer;
 use crate::rows;
 use crate::tables::StaticTable;
@@ -32,9 +34,34 @@ use crate::typed;
 #[derive(Debug, Clone, Default)]
 pub struct Functions {
     /// Scalar functions. They must be deterministic.
-    pub scalar: Vec<Arc<ScalarUDF>>,
+    pub scalar: Vec<Versioned<ScalarUDF>>,
     /// Aggregate functions. Their partial states must merge in any order.
-    pub aggregate: Vec<Arc<AggregateUDF>>,
+    pub aggregate: Vec<Versioned<AggregateUDF>>,
+}
+
+/// A function with the version of what it computes.
+#[derive(Debug, Clone)]
+pub struct Versioned<F> {
+    /// The function.
+    pub function: Arc<F>,
+    /// Part of the fingerprint of every query that calls it: another version does not read the state
+    /// that this one wrote. Change it when the function gives other values, or another partial state.
+    pub version: u32,
+}
+
+impl Functions {
+    /// The names of all functions in lower case, other names included, with their versions.
+    pub(crate) fn versions(&self) -> BTreeMap<String, u32> {
+        let scalar =
+            self.scalar.iter().map(|it| (it.function.name(), it.function.aliases(), it.version));
+        let aggregate =
+            self.aggregate.iter().map(|it| (it.function.name(), it.function.aliases(), it.version));
+        let named = scalar.chain(aggregate).flat_map(|(name, aliases, version)| {
+            let names = std::iter::once(name).chain(aliases.iter().map(String::as_str));
+            names.map(move |name| (name.to_lowercase(), version))
+        });
+        named.collect()
+    }
 }
 
 /// Rows that a plan handles at once: more than any batch, so that nothing is cut in between.
@@ -64,14 +91,17 @@ pub(crate) fn session(time: &CheckpointTime, functions: &Functions) -> SessionCo
     for function in time_functions(time) {
         context.register_udf(function.as_ref().clone());
     }
-    for marker in join_markers() {
-        context.register_udf(marker);
+    for function in join_markers().into_iter().chain(scalar_functions()) {
+        context.register_udf(function);
+    }
+    for function in aggregate_functions() {
+        context.register_udaf(function);
     }
     for function in &functions.scalar {
-        context.register_udf(function.as_ref().clone());
+        context.register_udf(function.function.as_ref().clone());
     }
     for function in &functions.aggregate {
-        context.register_udaf(function.as_ref().clone());
+        context.register_udaf(function.function.as_ref().clone());
     }
     context
 }
@@ -79,13 +109,13 @@ pub(crate) fn session(time: &CheckpointTime, functions: &Functions) -> SessionCo
 /// Makes a static table known.
 pub(crate) fn add_table(context: &SessionContext, name: &str, table: &StaticTable) -> Result<()> {
     let table = MemTable::try_new(Arc::clone(&table.schema), vec![table.batches.clone()])?;
-    context.register_table(name, Arc::new(table)).map(drop)
+    context.register_table(TableReference::bare(name), Arc::new(table)).map(drop)
 }
 
 /// Makes a stream known that is read without a window function.
 pub(crate) fn add_stream(context: &SessionContext, stream: &Stream) -> Result<()> {
     let scan = StreamScan::new(stream, None, Vec::new());
-    context.register_table(stream.name.as_str(), Arc::new(scan)).map(drop)
+    context.register_table(TableReference::bare(stream.name.as_str()), Arc::new(scan)).map(drop)
 }
 
 /// The session's state with one query's window functions.
@@ -98,6 +128,13 @@ pub(crate) fn with_windows(
         .build()
 }
 
+/// Whether a function is one of single rows.
+pub(crate) fn is_scalar(state: &SessionState, name: &str) -> bool {
+    let of_one_row = state.scalar_functions().contains_key(name)
+        || state.higher_order_functions().contains_key(name);
+    of_one_row || ["unnest", "unnest_outer"].contains(&name)
+}
+
 /// The plan without columns that nothing above them reads.
 pub(crate) fn needed_columns(state: &SessionState, plan: LogicalPlan) -> Result<LogicalPlan> {
     let rule: Arc<dyn OptimizerRule + Send + Sync> = Arc::new(OptimizeProjections::new());
@@ -108,13 +145,8 @@ pub(crate) fn needed_columns(state: &SessionState, plan: LogicalPlan) -> Result<
 pub(crate) fn physical(state: &SessionState, plan: &LogicalPlan) -> Result<Arc<dyn ExecutionPlan>> {
     let planner =
         DefaultPhysicalPlanner::with_extension_planners(vec![Arc::new(ClosedWindowsPlanner)]);
-    now(planner.create_physical_plan(plan, state))?
-}
-
-/// An expression that is no part of a plan, with the casts that its operators and functions need.
-pub(crate) fn coerced(expr: Expr, schema: &DFSchema) -> Result<Expr> {
-    let context = SimplifyContext::builder().with_schema(Arc::new(schema.clone())).build();
-    ExprSimplifier::new(context).coerce(expr, schema)
+    let plan = one_key::keyed(plan.clone())?;
+    now(planner.create_physical_plan(&plan, state))?
 }
 
 /// An expression as the engine runs it, which must give the same value whenever it is evaluated, of the
@@ -131,6 +163,7 @@ pub(crate) fn physical_condition(expr: &Expr, schema: &DFSchema) -> Result<Arc<d
 }
 
 fn planned(expr: &Expr, schema: &DFSchema) -> Result<Arc<dyn PhysicalExpr>> {
+    let expr = &one_key::compared(expr.clone(), schema)?;
     let planning = PhysicalPlanningContext::default();
     let physical = create_physical_expr(expr, schema, &ExecutionProps::new(), &planning)?;
     typed::of_planned_type(physical, schema.inner())

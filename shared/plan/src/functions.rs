@@ -6,6 +6,17 @@
 //!
 //! [`AS_OF`] and [`AS_OF_TIME`] mark a join's condition as that of an as-of join (`sql::as_of`). They
 //! are never called: the planner takes them out.
+//!
+//! Functions that the engine has with another value, or for fewer years, are one file each.
+
+mod average;
+mod calendar;
+mod date_bin;
+mod date_part;
+pub(crate) mod date_trunc;
+mod decimal;
+pub(crate) mod decimal_division;
+pub(crate) mod one_zero;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -13,7 +24,8 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use arrow::datatypes::{DataType, TimeUnit};
 use datafusion::common::{Result, ScalarValue};
 use datafusion::logical_expr::{
-    ColumnarValue, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility,
+    AggregateUDF, ColumnarValue, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature,
+    Volatility,
 };
 use tidemill_model::WallMs;
 
@@ -108,6 +120,17 @@ pub(crate) fn time_functions(time: &CheckpointTime) -> Vec<Arc<ScalarUDF>> {
         function("now", "current_timestamp", Gives::Timestamp),
         function("current_date", "today", Gives::Date),
     ]
+}
+
+/// Functions in place of the engine's of the same names.
+pub(crate) fn scalar_functions() -> Vec<ScalarUDF> {
+    let point = crate::meaning::point().as_ref().clone();
+    vec![date_bin::date_bin(), date_part::date_part(), date_trunc::date_trunc(), point]
+}
+
+/// Aggregates in place of the engine's of the same names.
+pub(crate) fn aggregate_functions() -> Vec<AggregateUDF> {
+    vec![average::average()]
 }
 
 /// Marks the match condition of an as-of join.

@@ -17,13 +17,18 @@
 
 mod aggregates;
 mod assigned;
+mod constants;
 mod engine;
 mod error;
 mod explain;
+mod fingerprint;
 mod functions;
 mod graph;
+mod lateral;
 mod leaf;
 mod lineage;
+mod meaning;
+mod one_key;
 mod optimizer;
 mod query;
 mod result_key;
@@ -40,7 +45,7 @@ mod typed;
 mod windowed;
 
 pub use aggregates::StageAggregate;
-pub use engine::Functions;
+pub use engine::{Functions, Versioned};
 pub use error::PlanErrors;
 pub use explain::explain;
 pub use functions::CheckpointTime;

@@ -8,6 +8,7 @@
 //! | rule | |
 //! |---|---|
 //! | `ResolveGroupingFunction` | kept: writes GROUPING(…) as bits of the grouping id |
+//! | [`Meaning`] | ours: literals with a point, `/` of decimals, times without nanoseconds |
 //! | `TypeCoercion` | kept: without it operators have no common types. Runs again after [`constants`], where a literal decides a type (the digits of ROUND) |
 //! | [`constants::Constants`] | ours |
 //!
@@ -96,6 +97,8 @@ use datafusion::optimizer::{AnalyzerRule, OptimizerRule};
 use datafusion::physical_optimizer::PhysicalOptimizerRule;
 use datafusion::physical_optimizer::optimizer::PhysicalOptimizer;
 
+use crate::meaning::Meaning;
+
 pub(crate) use failing::can_fail;
 pub(crate) use joins::guarded_keys;
 pub(crate) use lossless::keeps_all;
@@ -104,6 +107,7 @@ pub(crate) use lossless::keeps_all;
 pub(crate) fn analyzer_rules() -> Vec<Arc<dyn AnalyzerRule + Send + Sync>> {
     vec![
         Arc::new(ResolveGroupingFunction::new()),
+        Arc::new(Meaning),
         Arc::new(TypeCoercion::new()),
         Arc::new(constants::Constants),
         Arc::new(TypeCoercion::new()),

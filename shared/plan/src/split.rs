@@ -194,6 +194,11 @@ impl Cut {
         let is_reduced = self.reduced.contains(&window);
         let input = self.node(window.input.as_ref().clone())?;
         let input = self.rows_of_records(input)?;
+        if any_node(&input, |node| assigned(node).is_some()) {
+            return Err(refuse_not_aggregated(
+                "rank aggregates of the windows: GROUP BY k, window_start, window_end in a subquery, and ROW_NUMBER() OVER (PARTITION BY window_start, window_end ORDER BY n DESC) over it; single rows are ranked in windows of a stream",
+            ));
+        }
         let shape = shape_above(&input)?;
         let node = LogicalPlan::Window(Window::try_new(window.window_expr, Arc::new(input))?);
         match (&node, shape) {

@@ -10,14 +10,18 @@
 //! ```
 //!
 //! As-of joins (`as_of`) and named windows (`named_windows`) are rewritten too. What the engine would
-//! read otherwise than it is meant is refused (`misread`).
+//! read otherwise than it is meant is refused (`misread`). Numbers with a point are kept as they are
+//! written (`points`).
 //!
 //! Not here: what the functions mean (`windowed`).
 
 mod as_of;
 mod depth;
+pub(crate) mod ignored;
 mod misread;
 mod named_windows;
+pub(crate) mod names;
+mod points;
 
 use datafusion::sql::sqlparser::ast::{Expr, Statement};
 use datafusion::sql::sqlparser::dialect::GenericDialect;
@@ -57,6 +61,7 @@ pub(crate) fn parse(sql: &str) -> Result<Statement, Refusal> {
             as_of::plain_statement(&mut query)?;
             named_windows::written_out(&mut query)?;
             misread::check(&query)?;
+            points::kept(&mut query);
             Ok(query)
         }
         (Some(other), true) => Err(Refusal::new(
@@ -85,11 +90,12 @@ pub(crate) fn parse_condition(sql: &str) -> Result<Expr, Refusal> {
     let mut parser = Parser::new(&dialect)
         .with_recursion_limit(SQL_NESTING_MAX)
         .with_tokens_with_locations(tokens);
-    let condition = parser.parse_expr().map_err(|error| syntax(error.to_string()))?;
+    let mut condition = parser.parse_expr().map_err(|error| syntax(error.to_string()))?;
     let rest = parser.next_token();
     match rest.token {
         Token::EOF => {
             misread::check(&condition)?;
+            points::kept(&mut condition);
             Ok(condition)
         }
         _ => Err(syntax(format!("Expected: end of the condition, found: {rest}"))),

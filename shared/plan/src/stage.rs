@@ -35,15 +35,15 @@ use datafusion::functions_aggregate::first_last::first_value_udaf;
 use datafusion::logical_expr::expr::{AggregateFunction, GroupingSet, NullTreatment, Sort};
 use datafusion::logical_expr::physical_planning_context::PhysicalPlanningContext;
 use datafusion::logical_expr::utils::grouping_set_to_exprlist;
-use datafusion::logical_expr::{
-    Aggregate, Expr, ExprSchemable, LogicalPlan, Projection, col, lit, when,
-};
+use datafusion::logical_expr::{Aggregate, Expr, LogicalPlan, Projection, col, when};
 use datafusion::physical_expr::aggregate::LoweredAggregateBuilder;
 use tidemill_model::limits::GROUPING_SETS_MAX;
 use tidemill_model::{Position, WindowShape};
 
 use crate::aggregates::StageAggregate;
+use crate::constants;
 use crate::error::Refusal;
+use crate::functions::one_zero::one_zero;
 use crate::leaf::{ORDER, ROW, WINDOW_END, WINDOW_START};
 use crate::lineage::{any_part, leaf_name, origin, plain};
 use crate::optimizer::can_fail;
@@ -92,7 +92,7 @@ pub struct Stage {
     pub output: Vec<OutputColumn>,
     /// Schema of final rows: what the upper plan reads.
     pub closed: SchemaRef,
-    /// The aggregate as the query has it, for `explain` and fingerprints.
+    /// The aggregate as the query has it, for `explain`.
     pub display: String,
 }
 
@@ -218,7 +218,7 @@ impl Groups {
             output.push(match window {
                 Some(column) => column,
                 None => {
-                    keys.push(plain(expr).clone());
+                    keys.push(one_zero(plain(expr).clone(), aggregate.input.schema())?);
                     OutputColumn::Key(keys.len() - 1)
                 }
             });
@@ -359,7 +359,8 @@ impl Columns {
                 column += 1;
                 columns.named(format!("__a{index}_{column}"), expr)
             } else {
-                expr
+                // What the engine cannot evaluate as it is, such as COALESCE, is a value by now.
+                constants::folded(expr)
             }
         };
         let sensitive = ORDER_SENSITIVE.contains(&func.name());
@@ -375,7 +376,10 @@ impl Columns {
         params.order_by = params
             .order_by
             .into_iter()
-            .map(|sort| Ok(Sort { expr: take_guarded(self, sort.expr)?, ..sort }))
+            .map(|sort| {
+                let key = one_zero(sort.expr, input)?;
+                Ok(Sort { expr: take_guarded(self, key)?, ..sort })
+            })
             .collect::<Result<_>>()?;
         if params.distinct {
             // DISTINCT with ORDER BY wants the sort key to be the argument itself.
@@ -411,15 +415,6 @@ pub(crate) fn guarded(arg: Expr, filter: Option<&Expr>) -> Result<Expr> {
         }
         _ => Ok(arg),
     }
-}
-
-/// A float as DISTINCT compares it: −0 is 0, as in GROUP BY, while the engine's sets compare bits.
-fn one_zero(arg: Expr, input: &DFSchema) -> Result<Expr> {
-    Ok(match arg.get_type(input)? {
-        DataType::Float64 => arg + lit(0.0f64),
-        DataType::Float32 => arg + lit(0.0f32),
-        _ => arg,
-    })
 }
 
 /// The columns that aggregates read: the lower plan's and perhaps [`ORDER`].

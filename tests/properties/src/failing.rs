@@ -4,13 +4,14 @@
 //! The queries divide by zero, or compute a mean with too many digits. The batch's SQL never does: it
 //! leaves out what fails, or says it apart.
 
-use tidemill_plan::plan;
+use tidemill_plan::plan_with;
 
 use crate::flow::Flow;
 use crate::oracle::{self, Question};
 use crate::pipeline::{QueryText, checked, text};
 use crate::rows::Rows;
 use crate::script::Script;
+use crate::strict_average;
 use crate::windows::Windows;
 
 /// One query.
@@ -187,7 +188,7 @@ pub const ALL: [Failing; 11] = [
     },
     Failing {
         name: "means",
-        sql: "SELECT k, window_end, AVG(CAST(i AS DECIMAL(38, 34))) AS mean, COUNT(*) AS n
+        sql: "SELECT k, window_end, strict_avg(CAST(i AS DECIMAL(38, 34))) AS mean, COUNT(*) AS n
               FROM HOP(events, ts, INTERVAL '4 milliseconds', INTERVAL '10 milliseconds')
               GROUP BY k, window_start, window_end",
         windows: HOPS,
@@ -195,9 +196,9 @@ pub const ALL: [Failing; 11] = [
     },
     Failing {
         name: "running_means",
-        sql: "SELECT id, AVG(CAST(i AS DECIMAL(38, 34))) OVER (PARTITION BY k ORDER BY ts
+        sql: "SELECT id, strict_avg(CAST(i AS DECIMAL(38, 34))) OVER (PARTITION BY k ORDER BY ts
                        ROWS BETWEEN 1 PRECEDING AND 1 FOLLOWING) AS near,
-                     AVG(CAST(i / 3 AS DECIMAL(38, 34))) OVER (PARTITION BY k ORDER BY ts
+                     strict_avg(CAST(i / 3 AS DECIMAL(38, 34))) OVER (PARTITION BY k ORDER BY ts
                        ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW) AS so_far
               FROM events WHERE i < 4",
         windows: TEN,
@@ -211,7 +212,8 @@ impl Failing {
         let (name, sql) = (self.name.to_string(), self.sql.to_string());
         let text = text(&[QueryText { name, sql, grace: 0 }]) + "keep = \"forever\"\n";
         let pipeline = checked(&text);
-        let planned = plan(&pipeline).unwrap_or_else(|errors| panic!("{:?}", errors));
+        let planned = plan_with(&pipeline, &strict_average::functions());
+        let planned = planned.unwrap_or_else(|errors| panic!("{:?}", errors));
         Flow::new((pipeline, planned))
     }
 

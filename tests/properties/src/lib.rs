@@ -31,5 +31,6 @@ pub mod rows;
 pub mod script;
 pub mod stages;
 pub mod stored;
+mod strict_average;
 pub mod trial;
 pub mod windows;

@@ -15,7 +15,7 @@ use super::constants;
 use super::lossless;
 
 /// Functions that give a value for all arguments that their signature takes.
-const NEVER_FAIL: [&str; 30] = [
+const NEVER_FAIL: [&str; 31] = [
     "bit_length",
     "btrim",
     "character_length",
@@ -36,6 +36,7 @@ const NEVER_FAIL: [&str; 30] = [
     "nvl",
     "nvl2",
     "octet_length",
+    "one_zero",
     "reverse",
     "rtrim",
     "sha224",

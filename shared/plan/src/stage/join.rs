@@ -24,6 +24,7 @@ use datafusion::physical_plan::PhysicalExpr;
 use super::bounds::{Bounds, Sides};
 use crate::engine::{physical_condition, physical_expr};
 use crate::error::Refusal;
+use crate::functions::one_zero::one_zero;
 use crate::graph::{Derived, Glue, NewStage, OperatorPlan, TimeColumn, Times, times};
 use crate::leaf::Padded;
 use crate::optimizer::guarded_keys;
@@ -241,9 +242,9 @@ impl JoinStage {
         self.kept.to_vec()
     }
 
-    /// Everything that gives the stored state its meaning.
-    pub(crate) fn describe(&self) -> String {
-        format!("join {} {} {}\n", self.display, self.lower_ms, self.upper_ms)
+    /// What it does, in one line, for people.
+    pub(crate) fn display(&self) -> String {
+        format!("join {} {} {}", self.display, self.lower_ms, self.upper_ms)
     }
 
     /// How far each time column of the output may lag, and the one that rises.
@@ -337,8 +338,10 @@ pub(crate) fn physical_keys(
     join: &Join,
     keys: &[(Expr, Expr)],
 ) -> Result<[Vec<Arc<dyn PhysicalExpr>>; 2]> {
-    let left = keys.iter().map(|(left, _)| physical_expr(left, join.left.schema()));
-    let right = keys.iter().map(|(_, right)| physical_expr(right, join.right.schema()));
+    let key =
+        |key: &Expr, schema: &DFSchema| physical_expr(&one_zero(key.clone(), schema)?, schema);
+    let left = keys.iter().map(|(left, _)| key(left, join.left.schema()));
+    let right = keys.iter().map(|(_, right)| key(right, join.right.schema()));
     Ok([left.collect::<Result<_>>()?, right.collect::<Result<_>>()?])
 }
 

@@ -41,6 +41,7 @@ pub use self::last::LastStage;
 pub(crate) use self::reduced::{is_by_time, reduced};
 use crate::engine::{physical_condition, physical_expr};
 use crate::error::Refusal;
+use crate::functions::one_zero::one_zero;
 use crate::lineage::plain;
 
 /// Kept column: event time of the row, or of the key's last row; milliseconds.
@@ -83,7 +84,7 @@ pub struct OverStage {
     pub delay_ms: Option<i64>,
     /// Whether rows are handed on in the order of their event time.
     pub is_ordered: bool,
-    /// The node as the query has it, for `explain` and fingerprints.
+    /// The node as the query has it, for `explain`.
     pub display: String,
 }
 
@@ -219,7 +220,7 @@ impl OverStage {
             .params
             .partition_by
             .iter()
-            .map(|expr| compiler.physical(expr))
+            .map(|expr| compiler.key(expr))
             .collect::<Result<Vec<_>>>()?;
         let mut read = Vec::new();
         for call in &calls {
@@ -437,5 +438,10 @@ impl<'a> Compiler<'a> {
     /// The same for FILTER, where null is as good as false.
     pub(super) fn condition(&self, expr: &Expr) -> Result<Arc<dyn PhysicalExpr>> {
         physical_condition(plain(expr), self.input)
+    }
+
+    /// The expression as a key.
+    pub(super) fn key(&self, expr: &Expr) -> Result<Arc<dyn PhysicalExpr>> {
+        physical_expr(&one_zero(plain(expr).clone(), self.input)?, self.input)
     }
 }

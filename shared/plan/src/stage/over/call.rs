@@ -17,7 +17,7 @@ use tidemill_model::Keep;
 
 use super::ahead::refuse_lead_ignoring_nulls;
 use super::{Compiler, Method, OverCall, OverFunction, Sight};
-use crate::error::{Refusal, engine_message};
+use crate::error::{Refusal, shown};
 use crate::lineage::any_part;
 use crate::stage::guarded;
 
@@ -335,7 +335,7 @@ fn try_out(
             format!(
                 "{}() OVER cannot run as a stream: {}",
                 expr.fun().name(),
-                engine_message(&error)
+                shown::reason(&error)
             ),
         )
         .help("use another aggregate")

@@ -30,7 +30,7 @@ pub struct LastStage {
     pub kept: SchemaRef,
     /// The input's columns, then the row number, which is 1.
     pub output: SchemaRef,
-    /// The node as the query has it, for `explain` and fingerprints.
+    /// The node as the query has it, for `explain`.
     pub display: String,
 }
 
@@ -68,7 +68,7 @@ impl LastStage {
             .params
             .partition_by
             .iter()
-            .map(|expr| compiler.physical(expr))
+            .map(|expr| compiler.key(expr))
             .collect::<Result<Vec<_>>>()?;
         let input = Arc::new(without_metadata(input.as_arrow()));
         let mut kept = Vec::new();
