@@ -30,7 +30,13 @@ EVENTS ?= 4000000
 # Cargo profile that `make bench-aws` measures; lambda is what is deployed, and builds longest.
 BENCH_PROFILE ?= release
 
+# Random queries that `make differential` compares, and those that `make test` does.
+QUERIES ?= 20000
+TEST_QUERIES := 2000
+
 TIDEMILL := cargo run --quiet --locked --profile $(PROFILE) -p tidemill --
+DIFFERENTIAL = "$$(localstack/environment differential)/bin/python" tests/differential/main.py \
+  --program "$${CARGO_TARGET_DIR:-target}/$(if $(filter dev,$(PROFILE)),debug,$(PROFILE))/tidemill"
 INPUTS := --input flights=$(FLIGHTS)/flights.jsonl.zst --input weather=$(FLIGHTS)/weather.jsonl.zst
 
 help: ## Show this list
@@ -56,6 +62,8 @@ test: emulators fmt-check lint ## Everything: format, lints, all tests; a warnin
 	  echo "cargo-nextest is not installed: using cargo test"; set -ex; \
 	  cargo test --workspace --features $(FEATURES) --locked; \
 	fi
+	$(MAKE) --no-print-directory differential-plant
+	$(MAKE) --no-print-directory differential QUERIES=$(TEST_QUERIES)
 
 check: test sim ## What a release must pass: all tests and SEEDS random histories
 
@@ -89,6 +97,16 @@ sim: rust ## SEEDS random histories over a faulty store; a failure prints its se
 
 sim-one: rust ## One history, step by step: make sim-one SEED=3599
 	SEED=$(SEED) cargo test --locked -p simulation -- --nocapture
+
+differential: differential-built ## QUERIES random queries, compared with DuckDB: make differential QUERIES=20000 SEED=7
+	$(DIFFERENTIAL) --queries $(QUERIES) --seed $(SEED)
+
+differential-plant: differential-built
+	$(DIFFERENTIAL) --plant --queries 100 --seed $(SEED)
+
+# The development build is that of all tests, so that nothing is compiled twice.
+differential-built: rust
+	cargo build --locked --profile $(PROFILE) $(if $(filter dev,$(PROFILE)),--workspace --bins --features $(FEATURES),-p tidemill)
 
 chaos: emulators binaries ## Real processes, killed, cut off, out of disk, for MINUTES each; KILLS of one run
 	MINUTES=$(MINUTES) KILLS=$(KILLS) SEED=$(SEED) cargo test --workspace --features $(FEATURES) --locked \
@@ -151,5 +169,5 @@ rust:
 	@command -v cc >/dev/null || { echo "a C compiler is needed (zstd): apt install build-essential, or xcode-select --install" >&2; exit 1; }
 
 .PHONY: help demo demo-kill examples clean-demo test check fmt fmt-check lint lint-infra deny advisories sim \
-  sim-one chaos model fuzz fuzz-tools bench \
+  sim-one differential differential-plant differential-built chaos model fuzz fuzz-tools bench \
   bench-aws build-lambda deploy local-up local-down local-demo test-localstack binaries tidemill emulators rust

@@ -22,20 +22,21 @@ pub(crate) fn load(path: &Path) -> Result<(Pipeline, PipelinePlan), Report> {
 /// Whether the sinks' formats can hold what their queries give.
 fn check_formats(pipeline: &Pipeline, plan: &PipelinePlan) -> Result<(), Problem> {
     for query in &plan.queries {
-        let sink = pipeline.queries.get(&query.name).and_then(|query| query.sink.as_ref());
-        let Some(sink) = sink.and_then(|name| pipeline.sinks.get(name)) else { continue };
-        let (SinkKind::File { format: FileFormat::Parquet }
-        | SinkKind::S3 { format: FileFormat::Parquet, .. }) = &sink.kind
-        else {
-            continue;
-        };
-        parquet::check(&query.output).map_err(|error| {
-            let (query, sink) = (&query.name, &sink.name);
-            Problem::new(
-                format!("sink `{sink}` cannot hold query `{query}` as Parquet: {error}"),
-                format!("write `format = \"json\"` under [sinks.{sink}], or cast the column"),
-            )
-        })?;
+        let names = pipeline.queries.get(&query.name).map_or(&[][..], |query| &query.sinks);
+        for sink in names.iter().filter_map(|name| pipeline.sinks.get(name)) {
+            let (SinkKind::File { format: FileFormat::Parquet }
+            | SinkKind::S3 { format: FileFormat::Parquet, .. }) = &sink.kind
+            else {
+                continue;
+            };
+            parquet::check(&query.output).map_err(|error| {
+                let (query, sink) = (&query.name, &sink.name);
+                Problem::new(
+                    format!("sink `{sink}` cannot hold query `{query}` as Parquet: {error}"),
+                    format!("write `format = \"json\"` under [sinks.{sink}], or cast the column"),
+                )
+            })?;
+        }
     }
     Ok(())
 }

@@ -52,10 +52,13 @@ impl Output {
             }
             Some(OutputArg::Folder(dir)) => {
                 let owner = Owner { pipeline: pipeline.name.clone(), store: store_id };
-                let files = plan.queries.iter().map(|query| ResultFile {
-                    query: query.name.clone(),
-                    format: format_of(pipeline, &query.name),
-                    schema: query.output.clone(),
+                let files = plan.queries.iter().flat_map(|query| {
+                    let formats = formats_of(pipeline, &query.name).into_iter();
+                    formats.map(|format| ResultFile {
+                        query: query.name.clone(),
+                        format,
+                        schema: query.output.clone(),
+                    })
                 });
                 let sink = FolderSink::new(dir.clone(), owner, files.collect());
                 let sink = Arc::new(Mutex::new(sink));
@@ -63,7 +66,7 @@ impl Output {
                 (Output { folder: Some((dir.clone(), sink)) }, Box::new(shared))
             }
         };
-        let results = names().map(|name| (name.to_string(), OUTPUT.to_string())).collect();
+        let results = names().map(|name| (name.to_string(), vec![OUTPUT.to_string()])).collect();
         let routes = Routes { results, dead_letters: OUTPUT.to_string() };
         let sinks = BTreeMap::from([(OUTPUT.to_string(), sink)]);
         Ok((output, Emit::new(sinks, routes).map_err(Problem::plain)?))
@@ -91,12 +94,23 @@ pub(crate) fn redirected(pipeline: &Pipeline) -> Option<String> {
     })
 }
 
-fn format_of(pipeline: &Pipeline, query: &str) -> FileFormat {
-    let sink = pipeline.queries.get(query).and_then(|query| query.sink.as_ref());
-    match sink.and_then(|sink| pipeline.sinks.get(sink)).map(|sink| &sink.kind) {
-        Some(SinkKind::File { format }) => *format,
-        _ => FileFormat::JsonLines,
+/// The formats of the query's files, each once: those that its file sinks say.
+fn formats_of(pipeline: &Pipeline, query: &str) -> Vec<FileFormat> {
+    let sinks = pipeline.queries.get(query).map_or(&[][..], |query| &query.sinks);
+    let mut formats = Vec::new();
+    for sink in sinks.iter().filter_map(|name| pipeline.sinks.get(name)) {
+        let format = match sink.kind {
+            SinkKind::File { format } => format,
+            _ => FileFormat::JsonLines,
+        };
+        if !formats.contains(&format) {
+            formats.push(format);
+        }
     }
+    if formats.is_empty() {
+        formats.push(FileFormat::JsonLines);
+    }
+    formats
 }
 
 /// A folder sink that is finished by the run when advance has let go of it.

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod bad_input;
+mod cases;
 mod commands;
 mod disk_full;
 mod examples;
@@ -14,6 +15,7 @@ mod put;
 mod put_without_aws;
 mod resume;
 mod revisions;
+mod rows;
 #[cfg(feature = "aws")]
 mod table;
 mod workspace;

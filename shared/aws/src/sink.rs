@@ -85,17 +85,19 @@ fn route(
     let mut used: BTreeMap<String, Queries> = BTreeMap::new();
     for planned in &plan.queries {
         let name = &planned.name;
-        let sink = pipeline.queries.get(name).and_then(|query| query.sink.clone());
-        let Some(sink) = sink else {
+        let sinks = pipeline.queries.get(name).map_or_else(Vec::new, |query| query.sinks.clone());
+        if sinks.is_empty() {
             faults.push(Fault::new(
                 format!("query `{name}` names no sink, and a function has no --output"),
                 format!("write `sink = \"NAME\"` under [queries.{name}] and define [sinks.NAME]"),
             ));
             continue;
-        };
-        routes.results.insert(name.clone(), sink.clone());
-        let query = Query::from(planned.as_ref());
-        used.entry(sink).or_default().insert(name.clone(), query);
+        }
+        for sink in &sinks {
+            let query = Query::from(planned.as_ref());
+            used.entry(sink.clone()).or_default().insert(name.clone(), query);
+        }
+        routes.results.insert(name.clone(), sinks);
     }
     match &pipeline.dead_letter_sink {
         Some(sink) => {

@@ -31,7 +31,7 @@ use tidemill_model::{Block, DeadReason, EventMs, LogId, WindowShape};
 use tidemill_pipeline::Late;
 use tidemill_plan::{
     Feed, GroupingSetOf, Ingested, ORDER, PipelinePlan, QueryPlan, ROW, Runner, Slot, Stage,
-    WINDOW_END, WINDOW_START,
+    WINDOW_END, WINDOW_START, check_batch,
 };
 
 use crate::aggregate::{AggregateTable, Groups, States};
@@ -149,6 +149,8 @@ impl QueryCombiner {
             if partial.num_rows() == 0 {
                 continue;
             }
+            // Types are not written: whoever reads the block takes those of the plan.
+            check_batch(&partial, ingested.partial())?;
             blocks.push(Block {
                 query: self.plan.fingerprint,
                 stage: *stage,

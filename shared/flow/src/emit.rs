@@ -29,6 +29,12 @@ pub fn result_id(query: &str, epoch: Epoch, n: usize) -> String {
     format!("{query}/{epoch}/{n}")
 }
 
+/// Id of the dead letter of a result row that `sink` can never take: two sinks that cannot take one
+/// row give two dead letters.
+pub fn rejected_id(sink: &str, result_id: &str) -> String {
+    format!("rejected/{sink}/{result_id}")
+}
+
 /// Id of dead letter `n` of an epoch.
 pub fn dead_letter_id(epoch: Epoch, n: usize) -> String {
     format!("dead/{epoch}/{n}")
@@ -52,8 +58,8 @@ pub(crate) fn is_empty(emission: &Emission) -> bool {
 /// Which sink takes what.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Routes {
-    /// Sink by query.
-    pub results: BTreeMap<String, String>,
+    /// The sinks that each get all results of a query.
+    pub results: BTreeMap<String, Vec<String>>,
     /// The sink of dead letters.
     pub dead_letters: String,
 }
@@ -81,10 +87,13 @@ pub struct Emit {
 impl Emit {
     /// The sinks by name, and what each takes. Every sink that `routes` names must be there.
     pub fn new(sinks: BTreeMap<String, Box<dyn Sink>>, routes: Routes) -> Result<Emit, NoSuchSink> {
-        let dead_letters = [("dead letters".to_string(), routes.dead_letters.clone())];
-        for (needed_by, sink) in routes.results.clone().into_iter().chain(dead_letters) {
-            if !sinks.contains_key(&sink) {
-                return Err(NoSuchSink { sink, needed_by });
+        let of_results = routes.results.iter();
+        let of_results =
+            of_results.flat_map(|(query, sinks)| sinks.iter().map(move |it| (query, it)));
+        let dead_letters = "dead letters".to_string();
+        for (needed_by, sink) in of_results.chain([(&dead_letters, &routes.dead_letters)]) {
+            if !sinks.contains_key(sink) {
+                return Err(NoSuchSink { sink: sink.clone(), needed_by: needed_by.clone() });
             }
         }
         Ok(Emit { sinks, routes, states: BTreeMap::new(), restored: false })
@@ -156,13 +165,16 @@ impl Emit {
     fn shares(&self, emission: &Emission) -> Result<BTreeMap<String, Emission>, SinkError> {
         let mut shares: BTreeMap<String, Emission> = BTreeMap::new();
         for results in &emission.results {
-            let Some(sink) = self.routes.results.get(&results.query) else {
+            let sinks = self.routes.results.get(&results.query).filter(|sinks| !sinks.is_empty());
+            let Some(sinks) = sinks else {
                 let reason = format!("query `{}` has results and no sink", results.query);
                 return Err(SinkError { sink: "none".to_string(), reason });
             };
-            let share = shares.entry(sink.clone());
-            let share = share.or_insert_with(|| Emission::empty(emission.epoch));
-            share.results.push(results.clone());
+            for sink in sinks {
+                let share = shares.entry(sink.clone());
+                let share = share.or_insert_with(|| Emission::empty(emission.epoch));
+                share.results.push(results.clone());
+            }
         }
         Ok(shares)
     }

@@ -229,13 +229,13 @@ pub struct Emission {
     pub epoch: Epoch,
     /// Result rows; row n of a query's batch has the id `{query}/{epoch}/{n}`.
     pub results: Vec<QueryResults>,
-    /// Dead letters; letter n has the id `dead/{epoch}/{n}`.
+    /// Dead letters; letter n, those of `failed` counted on, has the id `dead/{epoch}/{n}`.
     pub dead_letters: Vec<DeadLetter>,
     /// Rows that queries fail on. They are dead letters too; their ids go on after those of
     /// `dead_letters`.
     pub failed: Vec<FailedRows>,
-    /// Result rows that their sinks can never take. They are dead letters too; their ids go on
-    /// after those of `failed`. [`Emission::letters`](crate::emit::Letter) is all of them.
+    /// Result rows that their sinks can never take. They are dead letters too, with ids of their
+    /// own ([`rejected_id`](crate::emit::rejected_id)). [`Emission::letters`](crate::emit::Letter) is all of them.
     pub rejected: Vec<Rejected>,
 }
 

@@ -4,8 +4,8 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-/// Hash of everything that gives a query's stored state its meaning: plan, state schema, engine
-/// version, tables that advance reads. Equal fingerprints may read each other's state.
+/// Hash of everything that gives a query's stored state its meaning: its name, settings and SQL, the
+/// declarations that it reads, the schemas and versions of the state. Whoever has it may read the state.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Fingerprint(pub u128);
 

@@ -189,8 +189,8 @@ pub struct Query {
     pub keep: Keep,
     /// What becomes of count windows that never get all their rows.
     pub incomplete: Incomplete,
-    /// The sink its results go to; `None`: wherever `run` sends them.
-    pub sink: Option<String>,
+    /// The sinks that each get all of its results, no sink twice; none: wherever `run` sends them.
+    pub sinks: Vec<String>,
 }
 
 impl Query {

@@ -120,7 +120,7 @@ pub(crate) struct RawQuery {
     pub(crate) incomplete: Field<String>,
     pub(crate) emit: Field<String>,
     pub(crate) emit_when: Field<String>,
-    pub(crate) sink: Field<String>,
+    pub(crate) sinks: Field<Vec<Given<String>>>,
 }
 
 /// A section whose `type` decides which keys it has: a sink, or a stream's source.
@@ -158,6 +158,10 @@ pub(crate) fn too_large() -> PipelineError {
     PipelineError::new(code::TOO_LARGE, message).help(help)
 }
 
+/// What to write where a text has a backslash.
+pub(crate) const BACKSLASH: &str = "in double quotes a \\ begins an escape: write it twice, \\\\, or put \
+                                    the text in single quotes, '''…''', where a \\ is a \\";
+
 fn syntax_error(text: &str, message: &str, at: Option<Range<usize>>) -> PipelineError {
     let helps = [
         ("duplicate key", "keep one of the two"),
@@ -166,7 +170,14 @@ fn syntax_error(text: &str, message: &str, at: Option<Range<usize>>) -> Pipeline
         ("invalid multi-line", "end the text with three quotes, as it began"),
         ("invalid basic string", "end the text with a double quote, as it began"),
     ];
-    let help = helps.iter().find(|(start, _)| message.starts_with(start)).map(|(_, help)| *help);
+    let escape = at.as_ref().is_some_and(|at| {
+        let before = text.get(..at.start).unwrap_or_default();
+        message.contains("escape") || message.contains("unicode") || before.ends_with('\\')
+    });
+    let help = match escape {
+        true => Some(BACKSLASH),
+        false => helps.iter().find(|(start, _)| message.starts_with(start)).map(|(_, help)| *help),
+    };
     let message = message.strip_suffix(", expected literal string").unwrap_or(message);
     let error = PipelineError::new(code::SYNTAX, format!("this is not TOML: {message}"))
         .help(help.unwrap_or("a line is `key = value`, `[section]` or `# comment`"));
@@ -217,7 +228,7 @@ fn pipeline(root: &DeTable<'_>, reader: &mut Reader<'_>) -> RawPipeline {
             incomplete: reader.text(table, section, "incomplete"),
             emit: reader.text(table, section, "emit"),
             emit_when: reader.text(table, section, "emit_when"),
-            sink: reader.text(table, section, "sink"),
+            sinks: reader.texts(table, section, "sink"),
         }),
         sinks: reader.sections(root, Kind::Sink, |reader, table, section| {
             typed(table, section, section::SINK_TEXTS, reader)

@@ -61,7 +61,7 @@ impl StageAggregate {
                 format!(
                     "{} cannot run as a stream: {}",
                     aggregate.expr.fun().name(),
-                    crate::error::engine_message(&error)
+                    crate::error::shown::reason(&error)
                 ),
             )
             .help("write it without DISTINCT or ORDER BY, CAST its argument to another type, or use another aggregate")

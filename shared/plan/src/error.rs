@@ -4,6 +4,8 @@
 //! SQL; [`PlanErrors`] turns byte ranges of SQL into byte ranges of the file.
 
 mod elsewhere;
+mod plainly;
+pub(crate) mod shown;
 
 use std::ops::Range;
 
@@ -65,7 +67,21 @@ impl Refusal {
         let message = engine_message(&error);
         let at = at.or_else(|| location_in(&message, sql));
         let (message, way_out) = elsewhere::told(message);
-        Refusal { code: "plan::sql", message, help: help.or(way_out.map(str::to_string)), at }
+        Refusal { code: "plan::sql", message, help: way_out.or(help), at }.quoted(sql)
+    }
+
+    /// A name in double quotes that is no column may be meant as a text.
+    fn quoted(mut self, sql: &str) -> Refusal {
+        let place = self.at.clone().and_then(|at| sql.get(at));
+        if self.help.is_none()
+            && self.message.starts_with("No field named")
+            && !self.message.contains("Did you mean")
+            && place.is_some_and(|place| place.starts_with('"'))
+        {
+            self.help =
+                Some("double quotes are for names; a text stands in single ones: 'a'".to_string());
+        }
+        self
     }
 
     /// The refusal of an unknown function, with the closest of `functions` as its help. The engine
@@ -83,6 +99,12 @@ impl Refusal {
             .map(|function| (levenshtein(&function.to_lowercase(), &name), function))
             .filter(|(edits, _)| *edits <= most)
             .min();
+        // Known, and refused all the same: what needs OVER stands without it.
+        if let Some((0, function)) = closest {
+            let function = function.to_uppercase();
+            let help = format!("write {function}(…) OVER (PARTITION BY k ORDER BY ts)");
+            self.help = self.help.or(Some(help));
+        }
         self.help =
             self.help.or(closest.map(|(_, function)| format!("did you mean `{function}`?")));
         self.message = message.trim_end_matches('.').to_string();
@@ -163,11 +185,18 @@ fn byte_at(sql: &str, (line, column): (u64, u64)) -> Option<usize> {
     Some(start + within)
 }
 
+/// A text without the names that the engine gives the subqueries of EXISTS and IN.
+fn without_aliases(text: String) -> String {
+    let Some((before, rest)) = text.split_once("__correlated_sq_") else { return text };
+    let rest = rest.trim_start_matches(|c: char| c.is_ascii_digit());
+    format!("{before}b{}", without_aliases(rest.to_string()))
+}
+
 impl Refusal {
     /// The refusal as a mistake of the pipeline file, at its place in the query's SQL, or at all of
     /// it.
     pub(crate) fn into_mistake(self, file: &SourceFile, query: &Query) -> PipelineError {
-        let message = format!("query `{}`: {}", query.name, self.message);
+        let message = format!("query `{}`: {}", query.name, without_aliases(self.message));
         let mistake = PipelineError::new(self.code, message);
         let condition = query.emit_when.as_ref().filter(|_| self.code == CONDITION);
         let mistake = match (condition, self.at) {
@@ -176,7 +205,7 @@ impl Refusal {
             (None, None) => mistake.at(query.sql_at.value.clone(), "here"),
         };
         match self.help {
-            Some(help) => mistake.help(help),
+            Some(help) => mistake.help(without_aliases(help)),
             None => mistake,
         }
         .in_file(file)

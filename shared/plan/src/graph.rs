@@ -128,33 +128,13 @@ impl OperatorPlan {
 
     /// What it does, in one line, for people.
     pub(crate) fn display(&self) -> String {
-        self.describe().lines().next().unwrap_or_default().to_string()
-    }
-
-    /// Everything that gives its stored state its meaning.
-    fn describe(&self) -> String {
         match self {
-            OperatorPlan::Join(join) => join.describe(),
-            OperatorPlan::AsOf(join) => join.describe(),
-            OperatorPlan::Over(stage) => format!(
-                "{}\nkeep {:?}\n{:?}\n{:?}\n",
-                stage.display,
-                stage.keep_ms,
-                stage.parts(),
-                stage.output
-            ),
-            OperatorPlan::Count(count) => format!(
-                "{}{:?} {:?} keep {:?}\n{:?}\n",
-                describe_aggregate(&count.stage),
-                count.shape,
-                count.incomplete,
-                count.keep_ms,
-                count.keys
-            ),
-            OperatorPlan::Within(stage) => stage.describe(),
-            OperatorPlan::Last(stage) => {
-                format!("last of {}\nkeep {:?}\n{:?}\n", stage.display, stage.keep_ms, stage.kept)
-            }
+            OperatorPlan::Join(join) => join.display(),
+            OperatorPlan::AsOf(join) => join.display(),
+            OperatorPlan::Over(stage) => stage.display.clone(),
+            OperatorPlan::Count(count) => count.stage.display.clone(),
+            OperatorPlan::Within(stage) => format!("window by window, {:?}", stage.shape),
+            OperatorPlan::Last(stage) => format!("last of {}", stage.display),
         }
     }
 }
@@ -249,41 +229,6 @@ impl NodeKind {
             }
         }
     }
-
-    /// Everything that gives the stage's stored state its meaning, for fingerprints. Plans must not
-    /// be optimized yet.
-    pub(crate) fn describe(&self) -> String {
-        match self {
-            NodeKind::Aggregate(stage) => describe_aggregate(stage),
-            NodeKind::Rows(stage) => format!(
-                "rows {:?}\n{}\n{:?}\n{:?}\n",
-                stage.shape,
-                stage.lower.display_indent_schema(),
-                stage.partial,
-                stage.output
-            ),
-            NodeKind::AggregateRows(aggregate) => {
-                let AggregateRows { input, stage } = aggregate.as_ref();
-                input.describe() + &describe_aggregate(stage)
-            }
-            NodeKind::Derived(derived) => {
-                let inputs = derived.inputs.iter().map(Glue::describe);
-                inputs.chain([derived.operator.describe()]).collect()
-            }
-        }
-    }
-}
-
-/// The same of an aggregate.
-pub(crate) fn describe_aggregate(stage: &Stage) -> String {
-    format!(
-        "{}\n{}\n{:?}\n{:?}\n{:?}\n",
-        stage.display,
-        stage.lower.display_indent_schema(),
-        stage.partial,
-        stage.grouping,
-        stage.output
-    )
 }
 
 /// A stage that ingest feeds.
@@ -425,12 +370,6 @@ fn sequence_schema() -> SchemaRef {
 }
 
 impl Glue {
-    /// Everything that gives rows that wait their meaning.
-    fn describe(&self) -> String {
-        let plan = self.plan.display_indent_schema();
-        format!("{plan}\nby {} less {}\n", self.time, self.delay_ms)
-    }
-
     /// The glue that `plan`, over one stage, is, ordered by its column `time`.
     pub(crate) fn new(plan: &LogicalPlan, time: usize) -> Result<Glue> {
         let Some(TimeColumn { delay_ms, is_ordered }) = times(plan).get(time).copied().flatten()

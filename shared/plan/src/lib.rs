@@ -17,15 +17,19 @@
 
 mod aggregates;
 mod assigned;
+mod constants;
 mod engine;
 mod error;
 mod explain;
+mod fingerprint;
 mod functions;
 mod graph;
+mod lateral;
 mod leaf;
 mod lineage;
 mod meaning;
 mod one_key;
+mod optimizer;
 mod query;
 mod result_key;
 mod revisions;
@@ -37,10 +41,11 @@ mod sql;
 mod stage;
 mod state_part;
 mod tables;
+mod typed;
 mod windowed;
 
 pub use aggregates::StageAggregate;
-pub use engine::Functions;
+pub use engine::{Functions, Versioned};
 pub use error::PlanErrors;
 pub use explain::explain;
 pub use functions::CheckpointTime;
@@ -62,3 +67,4 @@ pub use stage::{
     SLICE_START, Stage,
 };
 pub use state_part::{part_number, stage_and_part};
+pub use typed::{check_batch, of_type};

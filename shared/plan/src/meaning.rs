@@ -32,22 +32,8 @@ use datafusion::logical_expr::{
     Union, Values, WindowFrameBound,
 };
 use datafusion::optimizer::analyzer::AnalyzerRule;
-use datafusion::optimizer::analyzer::resolve_grouping_function::ResolveGroupingFunction;
-use datafusion::optimizer::analyzer::type_coercion::TypeCoercion;
 
 use crate::functions::decimal_division::{decimal_division, divides_decimals};
-
-/// The rules of an analyzer that knows what is written here.
-pub(crate) fn analyzer_rules() -> Vec<Arc<dyn AnalyzerRule + Send + Sync>> {
-    vec![
-        Arc::new(ResolveGroupingFunction::new()),
-        Arc::new(Meaning),
-        Arc::new(TypeCoercion::new()),
-        // What was made equal in nanoseconds: columns of a UNION, a date and a time of day.
-        Arc::new(Meaning),
-        Arc::new(TypeCoercion::new()),
-    ]
-}
 
 /// An expression over columns of `schema` that no plan has.
 pub(crate) fn expression(expr: Expr, schema: &DFSchema) -> Result<Expr> {
@@ -55,8 +41,9 @@ pub(crate) fn expression(expr: Expr, schema: &DFSchema) -> Result<Expr> {
     literals::alone(expr)
 }
 
+/// Gives a plan's expressions what they mean here; runs before operands get their types.
 #[derive(Debug)]
-struct Meaning;
+pub(crate) struct Meaning;
 
 impl AnalyzerRule for Meaning {
     fn name(&self) -> &str {

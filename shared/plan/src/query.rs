@@ -10,20 +10,21 @@ use datafusion::execution::session_state::SessionState;
 use datafusion::logical_expr::LogicalPlan;
 use datafusion::sql::parser::Statement;
 use tidemill_model::limits::{PLAN_STACK_BYTES, STATE_BYTES_MAX};
-use tidemill_model::{Fingerprint, Keep, WindowShape};
-use tidemill_pipeline::{EmitMode, Late, Pipeline, PipelineError, Query, Stream};
-use xxhash_rust::xxh3::xxh3_128;
+use tidemill_model::{Fingerprint, WindowShape};
+use tidemill_pipeline::{Late, Pipeline, PipelineError, Query, Stream};
 
+use crate::constants;
 use crate::engine::{self, Functions};
 use crate::error::{PlanErrors, Refusal};
+use crate::fingerprint::{Identity, Reads};
 use crate::functions::CheckpointTime;
-use crate::graph::{
-    Derived, Glue, Graph, Ingested, Node, NodeKind, OperatorPlan, describe_aggregate,
-};
-use crate::lineage::any_node;
+use crate::graph::{Derived, Glue, Graph, Ingested, Node, NodeKind, OperatorPlan};
+use crate::lateral;
+use crate::optimizer;
 use crate::result_key::{self, ResultKey};
 use crate::revisions::{self, Revisions};
 use crate::run::Runner;
+use crate::schema::stream_schema;
 use crate::split::{self, Options, Split};
 use crate::sql;
 use crate::stage::Stage;
@@ -140,9 +141,6 @@ impl QueryPlan {
     }
 }
 
-/// Version of the meaning of stored state: part of every fingerprint.
-const STATE_VERSION: u32 = 1;
-
 /// Plans all queries of a pipeline. The error names everything that is wrong, not the first only.
 pub fn plan(pipeline: &Pipeline) -> std::result::Result<PipelinePlan, PlanErrors> {
     plan_with(pipeline, &Functions::default())
@@ -202,7 +200,8 @@ fn plan_here(
     let streams = Arc::new(pipeline.streams.clone());
     let mut queries = Vec::new();
     for query in pipeline.queries.values() {
-        match plan_query(&context, &streams, &static_tables, query) {
+        let known = Known { streams: &streams, static_tables: &static_tables, functions };
+        match plan_query(&context, known, query) {
             Ok(planned) => queries.push(Arc::new(planned)),
             Err(refusal) => errors.push(refusal.into_mistake(&pipeline.file, query)),
         }
@@ -214,17 +213,38 @@ fn plan_here(
     Ok(PipelinePlan { queries, time, state_bytes_max, show_content: false })
 }
 
+/// What all queries of a pipeline can read and call.
+#[derive(Clone, Copy)]
+struct Known<'a> {
+    streams: &'a Arc<BTreeMap<String, Stream>>,
+    static_tables: &'a BTreeMap<String, StaticTable>,
+    functions: &'a Functions,
+}
+
 fn plan_query(
     context: &SessionContext,
-    streams: &Arc<BTreeMap<String, Stream>>,
-    static_tables: &BTreeMap<String, StaticTable>,
+    known: Known<'_>,
     query: &Query,
 ) -> std::result::Result<QueryPlan, Refusal> {
-    let statement = sql::parse(&query.sql)?;
-    let windows = WindowFunctions { streams: Arc::clone(streams), sql: query.sql.clone() };
+    let mut statement = sql::parse(&query.sql)?;
+    let relations = relations(known.streams, known.static_tables);
+    sql::names::resolve(&mut statement, &relations, &query.sql)?;
+    let windows = WindowFunctions { streams: Arc::clone(known.streams), sql: query.sql.clone() };
     let state = engine::with_windows(context, Arc::new(windows));
-    plan_statement(&state, statement, static_tables, query)
+    sql::ignored::statement(&statement, &query.sql, &|name| engine::is_scalar(&state, name))?;
+    plan_statement(&state, statement, known, query)
         .map_err(|error| Refusal::from_engine(error, &query.sql).suggest(functions(&state)))
+}
+
+/// Everything that FROM can read by its name.
+fn relations(
+    streams: &BTreeMap<String, Stream>,
+    static_tables: &BTreeMap<String, StaticTable>,
+) -> sql::names::Relations {
+    let columns = |schema: &SchemaRef| schema.fields().iter().map(|it| it.name().clone()).collect();
+    let streams = streams.iter().map(|(name, it)| (name.clone(), columns(&stream_schema(it))));
+    let tables = static_tables.iter().map(|(name, it)| (name.clone(), columns(&it.schema)));
+    streams.chain(tables).collect()
 }
 
 /// The names of all functions, in no order.
@@ -236,21 +256,25 @@ fn functions(state: &SessionState) -> impl Iterator<Item = &String> {
 fn plan_statement(
     state: &SessionState,
     statement: datafusion::sql::sqlparser::ast::Statement,
-    static_tables: &BTreeMap<String, StaticTable>,
+    known: Known<'_>,
     query: &Query,
 ) -> Result<QueryPlan> {
     let statement = Statement::Statement(Box::new(statement));
-    let plan = engine::now(state.statement_to_plan(statement))??;
+    let plan = lateral::joined(engine::now(state.statement_to_plan(statement))??)?;
+    has_columns(&plan)?;
     let plan = state.analyzer().execute_and_check(plan, state.config_options(), |_, _| {})?;
+    constants::check(&plan, &query.sql)?;
     let options =
         Options { grace_ms: query.grace_ms, keep: query.keep, incomplete: query.incomplete };
+    let plan = optimizer::not_in::exact(plan)?;
     let plan = split::joins::gathered(plan)?;
-    let mut split = split::split(plan.clone(), options)?;
+    let needed = engine::needed_columns(state, plan.clone())?;
+    let reads = Reads::of(&needed)?;
+    let mut split = split::split(plan, options)?;
     if split.graph.is_some() {
         // Rows travel whole: with the columns that somebody reads, and no others. Where those do not
         // tell a row's window, and a stage must know it, they travel with all.
-        let needed = split::split(engine::needed_columns(state, plan)?, options);
-        split = needed.unwrap_or(split);
+        split = split::split(needed, options).unwrap_or(split);
     }
     let Split { mut stages, mut graph, shape, upper } = split;
     let row_wise = shape.is_none() || split::is_row_wise(&upper);
@@ -258,13 +282,12 @@ fn plan_statement(
     let upper_stages = split::stages_above(&upper)?;
     let key = result_key::of(&upper, shape);
     check_output(&upper)?;
-    let fingerprint = fingerprint(&stages, graph.as_ref(), shape, &upper, static_tables, query);
     for stage in &mut stages {
-        stage.lower = state.optimize(&stage.lower)?;
+        stage.lower = optimizer::optimized(state, &stage.lower)?;
     }
     for node in graph.iter_mut().flat_map(|graph| &mut graph.nodes) {
         for plan in node.kind.plans_mut() {
-            *plan = state.optimize(plan)?;
+            *plan = optimizer::optimized(state, plan)?;
         }
     }
     let of_log = shape.filter(|_| graph.is_none());
@@ -273,7 +296,19 @@ fn plan_statement(
         Some(revisions) => revisions.output(),
         None => Arc::clone(upper.schema().inner()),
     };
-    let upper = state.optimize(&upper)?;
+    let identity = Identity {
+        query,
+        reads: &reads,
+        streams: known.streams,
+        static_tables: known.static_tables,
+        functions: known.functions,
+        stages: &stages,
+        graph: graph.as_ref(),
+        upper: &upper,
+        output: &output,
+    };
+    let fingerprint = identity.fingerprint();
+    let upper = optimizer::optimized(state, &upper)?;
     let planned = QueryPlan {
         name: query.name.clone(),
         fingerprint,
@@ -311,6 +346,17 @@ fn plan_statement(
     Ok(planned)
 }
 
+/// A row without columns tells nothing, and no sink could take it.
+fn has_columns(plan: &LogicalPlan) -> Result<()> {
+    if !plan.schema().fields().is_empty() {
+        return Ok(());
+    }
+    let message = "the query has no column: nothing stands between SELECT and FROM";
+    Err(Refusal::new("plan::output::no_column", message)
+        .help("write SELECT * FROM …, or the columns")
+        .into_engine())
+}
+
 /// Results are objects: their columns need names of their own.
 fn check_output(upper: &LogicalPlan) -> Result<()> {
     let names: Vec<&String> = upper.schema().fields().iter().map(|field| field.name()).collect();
@@ -325,58 +371,6 @@ fn check_output(upper: &LogicalPlan) -> Result<()> {
         }
     }
     Ok(())
-}
-
-/// Hash of everything that gives stored state its meaning. Unoptimized plans, so that it does not
-/// depend on the optimizer; the engine's version stands for its aggregates' states.
-fn fingerprint(
-    stages: &[Stage],
-    graph: Option<&Graph>,
-    shape: Option<WindowShape>,
-    upper: &LogicalPlan,
-    static_tables: &BTreeMap<String, StaticTable>,
-    query: &Query,
-) -> Fingerprint {
-    let shape = shape.map_or_else(|| "rows".to_string(), |shape| format!("{shape:?}"));
-    let mut text = format!(
-        "state {STATE_VERSION}\nengine {}\nshape {shape}\ngrace {}\nlate {:?}\n",
-        datafusion::DATAFUSION_VERSION,
-        query.grace_ms,
-        query.late
-    );
-    for stage in stages {
-        text += &describe_aggregate(stage);
-    }
-    for node in graph.into_iter().flat_map(|graph| &graph.nodes) {
-        text += &node.kind.describe();
-    }
-    if query.keep != Keep::None {
-        text += &format!("keep {:?}\n", query.keep);
-    }
-    if query.late == Late::Update {
-        text += &format!("allowed lateness {}\n", query.allowed_lateness_ms);
-    }
-    if query.emit != EmitMode::Final {
-        text += &format!("emit {:?}\n", query.emit);
-    }
-    if let Some(when) = &query.emit_when {
-        text += &format!("emit when {}\n", when.sql);
-    }
-    text += &format!("{}\n", upper.display_indent_schema());
-    let of_advance = graph.into_iter().flat_map(|graph| &graph.nodes).flat_map(Node::advanced);
-    let of_advance: Vec<&LogicalPlan> = of_advance.chain([upper]).collect();
-    for (name, table) in static_tables {
-        let reads = |plan: &&LogicalPlan| {
-            any_node(
-                plan,
-                |node| matches!(node, LogicalPlan::TableScan(scan) if scan.table_name.table() == name),
-            )
-        };
-        if of_advance.iter().any(reads) {
-            text += &format!("table {name} {:032x}\n", table.hash);
-        }
-    }
-    Fingerprint(xxh3_128(text.as_bytes()))
 }
 
 #[cfg(test)]

@@ -17,15 +17,16 @@ use arrow::array::{Array, AsArray, BooleanArray, RecordBatch};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use datafusion::common::{DFSchema, Result, internal_err};
 use datafusion::execution::session_state::SessionState;
-use datafusion::logical_expr::{Expr, LogicalPlan, Volatility};
+use datafusion::logical_expr::{EmptyRelation, Expr, LogicalPlan, Projection, Volatility};
 use datafusion::physical_plan::PhysicalExpr;
 use datafusion::sql::sqlparser::ast::ExprWithAlias;
 use tidemill_model::WindowShape;
 use tidemill_pipeline::{EmitMode, Late, Query};
 
+use crate::constants;
+use crate::engine;
 use crate::error::{CONDITION, Refusal};
 use crate::lineage::{any_part, plain};
-use crate::meaning;
 use crate::result_key::ResultKey;
 use crate::sql;
 use crate::stage::Stage;
@@ -195,11 +196,15 @@ fn condition(text: &str, rows: &SchemaRef, state: &SessionState) -> Result<Condi
         let Refusal { message, help, .. } = Refusal::from_engine(error, "");
         refuse(format!("cannot be read: {message}"), help.unwrap_or_else(|| columns.clone()))
     };
-    let parsed = sql::parse_condition(text).map_err(Refusal::into_engine).map_err(of_engine)?;
+    let mut parsed = sql::parse_condition(text).map_err(Refusal::into_engine).map_err(of_engine)?;
+    sql::names::resolve_columns(&mut parsed, &names);
     let schema = DFSchema::try_from(rows.as_ref().clone())?;
     let parsed = ExprWithAlias { expr: parsed, alias: None };
+    let is_scalar = |name: &str| engine::is_scalar(state, name);
+    sql::ignored::condition(&parsed.expr, "", &is_scalar)
+        .map_err(Refusal::into_engine)
+        .map_err(of_engine)?;
     let expr = state.create_logical_expr_from_sql_expr(parsed, &schema).map_err(of_engine)?;
-    let expr = meaning::expression(expr, &schema)?;
     let other = any_part(&expr, |part| {
         matches!(
             part,
@@ -222,13 +227,29 @@ fn condition(text: &str, rows: &SchemaRef, state: &SessionState) -> Result<Condi
         let message = "cannot depend on the clock or on chance";
         return Err(refuse(message.to_string(), columns));
     }
-    let expr = state.create_physical_expr(expr, &schema).map_err(of_engine)?;
+    let expr = analyzed(expr, schema.clone(), state).map_err(of_engine)?;
+    let expr = engine::physical_condition(&expr, &schema).map_err(of_engine)?;
     let found = expr.data_type(rows)?;
     if found != DataType::Boolean {
         let help = "write a comparison, such as \"views > 100\"".to_string();
         return Err(refuse(format!("is a value of type {found}, not a condition"), help));
     }
     Ok(Condition { expr })
+}
+
+/// A condition as the engine's analyzer leaves it, as it does with a query's expressions.
+fn analyzed(expr: Expr, schema: DFSchema, state: &SessionState) -> Result<Expr> {
+    let rows = EmptyRelation { produce_one_row: false, schema: Arc::new(schema) };
+    let rows = Arc::new(LogicalPlan::EmptyRelation(rows));
+    let plan = LogicalPlan::Projection(Projection::try_new(vec![expr], rows)?);
+    let plan = state.analyzer().execute_and_check(plan, state.config_options(), |_, _| {})?;
+    constants::check(&plan, "")?;
+    match plan {
+        LogicalPlan::Projection(mut it) if it.expr.len() == 1 => {
+            it.expr.pop().map_or_else(|| internal_err!("no condition"), Ok)
+        }
+        _ => internal_err!("a condition is no expression any more"),
+    }
 }
 
 impl Revisions {

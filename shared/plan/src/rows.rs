@@ -8,7 +8,7 @@ use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion::common::{Column, DFSchema, JoinType, Result, internal_err};
 use datafusion::datasource::source_as_provider;
 use datafusion::logical_expr::{
-    Expr, LogicalPlan, Projection, TableScan, TableScanBuilder, Union, Volatility,
+    Distinct, Expr, LogicalPlan, Projection, TableScan, TableScanBuilder, Union, Volatility,
 };
 
 use crate::error::Refusal;
@@ -222,11 +222,30 @@ pub(crate) fn refuse_node(plan: &LogicalPlan) -> Refusal {
             Refusal::new("plan::recursive", "a recursive query over a stream cannot run")
                 .help("write the steps out, or keep the recursion to static tables")
         }
+        LogicalPlan::Distinct(Distinct::On(_)) => {
+            Refusal::new("plan::node", "DISTINCT ON over a stream cannot run")
+                .help("write QUALIFY ROW_NUMBER() OVER (PARTITION BY k ORDER BY ts) = 1 for each key's first row")
+        }
         other => Refusal::new(
             "plan::node",
-            format!("{} over a stream cannot run", other.display()),
+            format!("{} over a stream cannot run", node_name(other)),
         )
         .help("aggregate over a window function first"),
+    }
+}
+
+/// What the SQL calls a node.
+fn node_name(plan: &LogicalPlan) -> &'static str {
+    match plan {
+        LogicalPlan::Distinct(_) => "DISTINCT",
+        LogicalPlan::Aggregate(_) => "GROUP BY",
+        LogicalPlan::Window(_) => "OVER",
+        LogicalPlan::Join(_) => "this join",
+        LogicalPlan::Union(_) => "this UNION",
+        LogicalPlan::Unnest(_) => "UNNEST",
+        LogicalPlan::Values(_) => "VALUES",
+        LogicalPlan::Subquery(_) => "a subquery",
+        _ => "what the query does here",
     }
 }
 

@@ -17,6 +17,7 @@ use datafusion::physical_plan::{ExecutionPlan, ExecutionPlanProperties, collect_
 
 use crate::engine::{now, physical};
 use crate::leaf::Slot;
+use crate::typed::check_batch;
 
 /// A physical plan with slots for leaves. One run at a time.
 #[derive(Debug)]
@@ -61,7 +62,11 @@ impl Runner {
         }
         self.plan.apply(|node| {
             if let Some(slot) = node.downcast_ref::<Slot>() {
-                slot.fill(feed(slot)?);
+                let batch = feed(slot)?;
+                if let Some(batch) = &batch {
+                    check_batch(batch, &slot.wanted())?;
+                }
+                slot.fill(batch);
             }
             Ok(TreeNodeRecursion::Continue)
         })?;
@@ -73,7 +78,9 @@ impl Runner {
             }
             Ok(TreeNodeRecursion::Continue)
         })?;
-        Ok(batches.into_iter().flatten().filter(|batch| batch.num_rows() > 0).collect())
+        let batches = batches.into_iter().flatten().filter(|batch| batch.num_rows() > 0);
+        let planned = self.plan.schema();
+        batches.map(|batch| check_batch(&batch, &planned).map(|()| batch)).collect()
     }
 
     /// How many measurements the nodes hold.

@@ -34,7 +34,7 @@ use crate::leaf::{ClosedWindows, ROW};
 use crate::lineage::{any_node, any_part, plain};
 use crate::rows::{self, Scanned};
 use crate::stage::as_of::{AsOfStage, is_as_of};
-use crate::stage::join::{JoinStage, is_plain};
+use crate::stage::join::{JoinStage, is_plain, refuse_not_in};
 use crate::stage::over::{self, LastStage, OverStage};
 use crate::stage::rows::RowStage;
 use crate::stage::within::{WithinStage, closes_after_ms};
@@ -69,6 +69,7 @@ pub(crate) fn split(plan: LogicalPlan, options: Options) -> Result<Split> {
             .help("read a stream through a window function: FROM TUMBLE(stream, event_time, INTERVAL '1' MINUTE)")
             .into_engine());
     }
+    over::check_looks_ahead(&plan)?;
     let reduced = over::reduced(&plan)?;
     let mut cut = Cut { nodes: Vec::new(), aggregates: Vec::new(), options, reduced };
     let upper = cut.node(plan)?;
@@ -193,6 +194,11 @@ impl Cut {
         let is_reduced = self.reduced.contains(&window);
         let input = self.node(window.input.as_ref().clone())?;
         let input = self.rows_of_records(input)?;
+        if any_node(&input, |node| assigned(node).is_some()) {
+            return Err(refuse_not_aggregated(
+                "rank aggregates of the windows: GROUP BY k, window_start, window_end in a subquery, and ROW_NUMBER() OVER (PARTITION BY window_start, window_end ORDER BY n DESC) over it; single rows are ranked in windows of a stream",
+            ));
+        }
         let shape = shape_above(&input)?;
         let node = LogicalPlan::Window(Window::try_new(window.window_expr, Arc::new(input))?);
         match (&node, shape) {
@@ -258,6 +264,9 @@ impl Cut {
             return Err(refuse_not_aggregated(
                 "aggregate the windows before they are joined; or join in the WITH clause, and write the window function around that",
             ));
+        }
+        if join.null_aware {
+            return Err(refuse_not_in().into_engine());
         }
         let (of_left, of_right) = (shape_above(&left)?, shape_above(&right)?);
         let node = LogicalPlan::Join(join);

@@ -17,8 +17,10 @@
 
 mod as_of;
 mod depth;
+pub(crate) mod ignored;
 mod misread;
 mod named_windows;
+pub(crate) mod names;
 mod points;
 
 use datafusion::sql::sqlparser::ast::{Expr, Statement};

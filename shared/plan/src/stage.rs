@@ -41,10 +41,12 @@ use tidemill_model::limits::GROUPING_SETS_MAX;
 use tidemill_model::{Position, WindowShape};
 
 use crate::aggregates::StageAggregate;
+use crate::constants;
 use crate::error::Refusal;
 use crate::functions::one_zero::one_zero;
 use crate::leaf::{ORDER, ROW, WINDOW_END, WINDOW_START};
 use crate::lineage::{any_part, leaf_name, origin, plain};
+use crate::optimizer::can_fail;
 use crate::rows as scan_rows;
 use crate::split::{is_closed, window_output};
 
@@ -90,7 +92,7 @@ pub struct Stage {
     pub output: Vec<OutputColumn>,
     /// Schema of final rows: what the upper plan reads.
     pub closed: SchemaRef,
-    /// The aggregate as the query has it, for `explain` and fingerprints.
+    /// The aggregate as the query has it, for `explain`.
     pub display: String,
 }
 
@@ -357,7 +359,8 @@ impl Columns {
                 column += 1;
                 columns.named(format!("__a{index}_{column}"), expr)
             } else {
-                expr
+                // What the engine cannot evaluate as it is, such as COALESCE, is a value by now.
+                constants::folded(expr)
             }
         };
         let sensitive = ORDER_SENSITIVE.contains(&func.name());
@@ -392,7 +395,12 @@ impl Columns {
         }
         let filter = params.filter.take().map(|filter| {
             let name = format!("__f{index}");
-            self.named(name.clone(), *filter);
+            // Null is as good as false here: what can fail is evaluated only where its guard is true.
+            let condition = match can_fail(&filter, input) {
+                true => Expr::IsTrue(filter),
+                false => *filter,
+            };
+            self.named(name.clone(), condition);
             name
         });
         Ok((Expr::AggregateFunction(AggregateFunction { func, params }), filter, ordered))

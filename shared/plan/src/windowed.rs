@@ -97,6 +97,11 @@ enum Kind {
     HopRows,
 }
 
+/// Whether a function of this name is one of ours.
+pub(crate) fn is_window_function(name: &str) -> bool {
+    Kind::of(name).is_some()
+}
+
 impl Kind {
     fn of(name: &str) -> Option<Kind> {
         match name.to_ascii_uppercase().as_str() {
@@ -324,10 +329,10 @@ impl WindowFunctions {
                         Refusal::new(ARGUMENTS, "PARTITION BY names no column").into_engine()
                     );
                 };
-                let mut columns =
-                    arguments(&list.args).unwrap_or_default().into_iter().map(|(_, column)| {
-                        last_name(&column).map(|name| context.normalize_ident(name))
-                    });
+                let columns = arguments(&list.args).unwrap_or_default().into_iter();
+                let mut columns = columns
+                    .flat_map(|(_, column)| listed(column))
+                    .map(|column| last_name(&column).map(|name| context.normalize_ident(name)));
                 (columns.next().flatten(), columns.collect::<Option<Vec<_>>>())
             }
             other => (last_name(other).map(|name| context.normalize_ident(name)), Some(Vec::new())),
@@ -491,6 +496,15 @@ fn time_column(time: &SqlExpr) -> SqlExpr {
             }
         }
         other => other.clone(),
+    }
+}
+
+/// What stands in parentheses, each for itself: PARTITION BY (a, b).
+fn listed(expr: SqlExpr) -> Vec<SqlExpr> {
+    match expr {
+        SqlExpr::Tuple(exprs) => exprs,
+        SqlExpr::Nested(expr) => vec![*expr],
+        other => vec![other],
     }
 }
 

@@ -19,7 +19,7 @@ pub fn pipeline_file(input: &[u8]) -> Reached {
     match read() {
         Ok(pipeline) => {
             is_consistent(&text, &pipeline);
-            let sinks = pipeline.queries.values().filter_map(|query| query.sink.as_ref());
+            let sinks = pipeline.queries.values().flat_map(|query| &query.sinks);
             let sinks: Vec<&String> = sinks.chain(&pipeline.dead_letter_sink).collect();
             assert!(sinks.into_iter().all(|sink| pipeline.sinks.contains_key(sink)));
             planned(&text, &pipeline);

@@ -85,7 +85,7 @@ impl World<'_> {
             ..Settings::of(self.flow.pipeline())
         };
         let results =
-            self.flow.plan().queries.iter().map(|it| (it.name.clone(), "all".to_string()));
+            self.flow.plan().queries.iter().map(|it| (it.name.clone(), vec!["all".to_string()]));
         let routes = Routes { results: results.collect(), dead_letters: "all".to_string() };
         let sink: Box<dyn Sink> = Box::new(self.emitted.clone());
         Advance::new(

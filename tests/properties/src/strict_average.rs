@@ -10,7 +10,7 @@ use datafusion::logical_expr::function::{AccumulatorArgs, StateFieldsArgs};
 use datafusion::logical_expr::{
     Accumulator, AggregateUDF, AggregateUDFImpl, GroupsAccumulator, Signature,
 };
-use tidemill_plan::Functions;
+use tidemill_plan::{Functions, Versioned};
 
 #[derive(Debug, PartialEq, Eq, Hash)]
 struct StrictAverage(Avg);
@@ -18,6 +18,7 @@ struct StrictAverage(Avg);
 /// `strict_avg`.
 pub(crate) fn functions() -> Functions {
     let average = Arc::new(AggregateUDF::from(StrictAverage(Avg::new())));
+    let average = Versioned { function: average, version: 1 };
     Functions { scalar: Vec::new(), aggregate: vec![average] }
 }
 

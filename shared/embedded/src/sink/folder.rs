@@ -44,7 +44,7 @@ pub struct ResultFile {
 pub struct FolderSink {
     dir: PathBuf,
     owner: Owner,
-    results: BTreeMap<String, ResultFile>,
+    results: BTreeMap<String, Vec<ResultFile>>,
     /// Set by `restore`.
     open: Option<Open>,
 }
@@ -61,8 +61,16 @@ struct Open {
 impl FolderSink {
     /// A sink for `results` in `dir`, which is created when the first epoch is restored.
     pub fn new(dir: PathBuf, owner: Owner, results: Vec<ResultFile>) -> FolderSink {
-        let results = results.into_iter().map(|file| (file.query.clone(), file)).collect();
-        FolderSink { dir, owner, results, open: None }
+        let mut by_query: BTreeMap<String, Vec<ResultFile>> = BTreeMap::new();
+        for file in results {
+            by_query.entry(file.query.clone()).or_default().push(file);
+        }
+        FolderSink { dir, owner, results: by_query, open: None }
+    }
+
+    /// Every result file.
+    fn files(&self) -> impl Iterator<Item = &ResultFile> {
+        self.results.values().flatten()
     }
 
     /// Writes every Parquet file anew with all rows so far, and answers all result files that
@@ -70,7 +78,7 @@ impl FolderSink {
     pub fn finish(&mut self) -> Result<Vec<PathBuf>, SinkError> {
         let Some(open) = &self.open else { return Ok(Vec::new()) };
         let mut written = Vec::new();
-        for result in self.results.values() {
+        for result in self.files() {
             let path = self.dir.join(result.public_name());
             if result.format == FileFormat::Parquet
                 && let Some(rows) = open.files.get(&result.growing_name())
@@ -87,7 +95,7 @@ impl FolderSink {
     /// Names of all files that this run may write.
     fn names(&self) -> BTreeSet<String> {
         let mut names = BTreeSet::from([DEAD_LETTERS.to_string()]);
-        for result in self.results.values() {
+        for result in self.files() {
             names.extend([result.growing_name(), result.public_name()]);
         }
         names
@@ -125,7 +133,7 @@ impl Sink for FolderSink {
             _ => BTreeMap::new(),
         };
         let mut files = BTreeMap::new();
-        let growing = self.results.values().map(ResultFile::growing_name);
+        let growing = self.files().map(ResultFile::growing_name);
         for name in growing.chain([DEAD_LETTERS.to_string()]) {
             let length = marked.remove(&name).unwrap_or(0);
             let file = GrowingFile::open(self.dir.join(&name), length).map_err(down)?;
@@ -139,20 +147,22 @@ impl Sink for FolderSink {
     async fn emit(&mut self, emission: &Emission) -> Result<Taken, SinkError> {
         let Some(open) = &mut self.open else { return Err(down("emit came before restore")) };
         for results in &emission.results {
-            let Some(file) = self.results.get(&results.query) else {
+            let Some(files) = self.results.get(&results.query) else {
                 return Err(down(format!("query `{}` has no result file", results.query)));
             };
-            let bytes = match file.format {
-                FileFormat::JsonLines => {
-                    let rows = json::RowWriter::new(&results.batch).map_err(down)?;
-                    let mut lines = Vec::new();
-                    (0..results.batch.num_rows()).for_each(|row| rows.write(row, &mut lines));
-                    lines
-                }
-                FileFormat::Parquet if results.batch.num_rows() == 0 => Vec::new(),
-                FileFormat::Parquet => rows_file::frame(&results.batch).map_err(down)?,
-            };
-            open.append(&file.growing_name(), &bytes)?;
+            for file in files {
+                let bytes = match file.format {
+                    FileFormat::JsonLines => {
+                        let rows = json::RowWriter::new(&results.batch).map_err(down)?;
+                        let mut lines = Vec::new();
+                        (0..results.batch.num_rows()).for_each(|row| rows.write(row, &mut lines));
+                        lines
+                    }
+                    FileFormat::Parquet if results.batch.num_rows() == 0 => Vec::new(),
+                    FileFormat::Parquet => rows_file::frame(&results.batch).map_err(down)?,
+                };
+                open.append(&file.growing_name(), &bytes)?;
+            }
         }
         let mut lines = Vec::new();
         emission.letters().for_each(|letter| letter.write_without_id(&mut lines));

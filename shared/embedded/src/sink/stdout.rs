@@ -1,5 +1,5 @@
 //! Results as JSON lines on standard output: `{"query": …, "id": …, …columns}`. Dead letters have
-//! an id that begins with `dead/`, and a reason.
+//! an id that begins with `dead/` or `rejected/`, and a reason.
 //!
 //! What was written cannot be taken back, so after a crash the last epoch may come again, with the
 //! same ids and values: a reader that must not see a result twice keeps the newest ids.

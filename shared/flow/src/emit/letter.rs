@@ -4,7 +4,7 @@
 use tidemill_model::limits::DEAD_LETTER_RAW_BYTES_MAX;
 use tidemill_model::{DeadLetter, DeadReason, Epoch};
 
-use super::{dead_letter_id, json};
+use super::{dead_letter_id, json, rejected_id};
 use crate::ports::{Emission, FailedRows, Rejected};
 
 /// Longest line of a shortened dead letter, bytes: its beginning, every byte of which may take two
@@ -43,7 +43,10 @@ impl Emission {
 impl Letter<'_> {
     /// Its id, which a replay gives it again.
     pub fn id(&self) -> String {
-        dead_letter_id(self.epoch, self.n)
+        match self.body {
+            Body::Record(_) | Body::Failed(_) => dead_letter_id(self.epoch, self.n),
+            Body::Result(rejected) => rejected_id(&rejected.sink, &rejected.id),
+        }
     }
 
     /// The short stable name of its reason.
@@ -141,7 +144,7 @@ mod tests {
     }
 
     #[test]
-    fn failed_and_rejected_rows_go_on_with_the_ids_of_dead_records() {
+    fn failed_rows_go_on_with_the_ids_of_dead_records_and_rejected_ones_name_their_sink() {
         let emission = emission();
         let letters: Vec<Letter<'_>> = emission.letters().collect();
         let described: Vec<_> =
@@ -151,7 +154,7 @@ mod tests {
             [
                 ("dead/3/0".to_string(), "undecodable", "s/0".to_string()),
                 ("dead/3/1".to_string(), "query_failed", "share".to_string()),
-                ("dead/3/2".to_string(), "rejected", "q".to_string()),
+                ("rejected/table/q/3/5".to_string(), "rejected", "q".to_string()),
             ]
         );
         assert_eq!(
@@ -163,7 +166,7 @@ mod tests {
         );
         assert_eq!(
             line(|out| letters[2].write(out)),
-            "{\"id\":\"dead/3/2\",\"reason\":\"rejected\",\"detail\":\"too large\",\
+            "{\"id\":\"rejected/table/q/3/5\",\"reason\":\"rejected\",\"detail\":\"too large\",\
              \"sink\":\"table\",\"query\":\"q\",\"result_id\":\"q/3/5\",\"raw\":\"{\\\"a\\\":1\",\
              \"raw_length\":9,\"raw_hash\":\"0000000000000001\"}\n"
         );

@@ -49,7 +49,7 @@ struct Sinks {
 
 fn routes() -> Routes {
     let results = [("q1", "x"), ("q2", "y"), ("q3", "x")];
-    let results = results.map(|(query, sink)| (query.to_string(), sink.to_string()));
+    let results = results.map(|(query, sink)| (query.to_string(), vec![sink.to_string()]));
     Routes { results: results.into_iter().collect(), dead_letters: "y".to_string() }
 }
 
@@ -276,12 +276,38 @@ fn rows_that_no_sink_can_take_are_dead_letters_after_all_results() {
         letters,
         [
             ["dead/3/0", "no_event_time", "-", "-", "-", "-"],
-            ["dead/3/1", "rejected", "q1/3/1", "x", "x is narrow", "{\"n\":1}"],
-            ["dead/3/2", "rejected", "q3/3/1", "x", "x is narrow", "{\"n\":1}"],
-            ["dead/3/3", "rejected", "q2/3/0", "y", "y is narrow", "{\"n\":0}"],
+            ["rejected/x/q1/3/1", "rejected", "q1/3/1", "x", "x is narrow", "{\"n\":1}"],
+            ["rejected/x/q3/3/1", "rejected", "q3/3/1", "x", "x is narrow", "{\"n\":1}"],
+            ["rejected/y/q2/3/0", "rejected", "q2/3/0", "y", "y is narrow", "{\"n\":0}"],
         ]
     );
     assert_eq!(narrow(false).1, lines, "a replay gives the same ids and values");
+}
+
+/// A query wrote to one sink only, so that its text was written twice, and both counted double.
+#[test]
+fn all_sinks_of_a_query_get_every_row_and_two_that_refuse_one_give_two_dead_letters() {
+    let lines = Arc::new(Mutex::new(Vec::new()));
+    let sinks = [("x", Some(1)), ("y", Some(1)), ("z", None)].map(|(name, unfit)| {
+        let sink = Narrow { name, unfit, refuses_letters: false, lines: lines.clone() };
+        (name.to_string(), Box::new(sink) as Box<dyn Sink>)
+    });
+    let all = ["x", "y", "z"].map(str::to_string).to_vec();
+    let routed = BTreeMap::from([("q1".to_string(), all)]);
+    let routes = Routes { results: routed, dead_letters: "z".to_string() };
+    let mut emit = Emit::new(sinks.into_iter().collect(), routes).unwrap();
+    now(emit.restore(None)).unwrap();
+    let emission = Emission { results: vec![results("q1", 2)], ..Emission::empty(Epoch(3)) };
+    assert_eq!(now(emit.emit(&emission)).unwrap().rejected, 2);
+    let lines = lines.lock().unwrap().clone();
+    let ids = lines.iter().map(|line| {
+        let letter: Result<serde_json::Value, _> = serde_json::from_str(line);
+        letter.map_or_else(|_| line.clone(), |letter| letter["id"].as_str().unwrap().to_string())
+    });
+    assert_eq!(
+        ids.collect::<Vec<_>>(),
+        ["q1/3/0", "q1/3/0", "q1/3/0", "q1/3/1", "rejected/x/q1/3/1", "rejected/y/q1/3/1"]
+    );
 }
 
 #[test]

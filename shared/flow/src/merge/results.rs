@@ -12,7 +12,7 @@ use arrow::datatypes::{Schema, SchemaRef};
 use arrow::row::{RowConverter, SortField};
 use datafusion::common::{Result, internal_err};
 use tidemill_model::{EventMs, Window};
-use tidemill_plan::{Feed, OutputColumn, QueryPlan, Runner, Stage};
+use tidemill_plan::{Feed, OutputColumn, QueryPlan, Runner, Stage, of_type};
 
 use super::failed::{Failures, Told};
 use super::late::partial;
@@ -44,8 +44,11 @@ pub(super) fn finish(
                 OutputColumn::Value(_) => None,
             };
             match array {
-                Some(array) if array.data_type() == field.data_type() => Ok(Arc::clone(array)),
-                Some(array) => Ok(cast(array, field.data_type())?),
+                // A number of ours, which the engine has in as few bits as it needs.
+                Some(array) if *column == OutputColumn::GroupingId => {
+                    Ok(cast(array, field.data_type())?)
+                }
+                Some(array) => of_type(array, field.data_type()),
                 None => internal_err!("a closed window lacks its column {}", field.name()),
             }
         })
@@ -263,19 +266,16 @@ fn cut(stages: &[Option<RecordBatch>], chosen: Range<u32>) -> Vec<Option<RecordB
 }
 
 /// A batch under another schema, columns cast where the engine chose another encoding.
-pub(super) fn retyped(
-    schema: &SchemaRef,
-    batch: &RecordBatch,
-) -> Result<RecordBatch, arrow::error::ArrowError> {
+pub(super) fn retyped(schema: &SchemaRef, batch: &RecordBatch) -> Result<RecordBatch> {
     let columns = batch
         .columns()
         .iter()
         .zip(schema.fields())
-        .map(|(column, field)| cast(column, field.data_type()))
-        .collect::<Result<Vec<_>, _>>()?;
+        .map(|(column, field)| of_type(column, field.data_type()))
+        .collect::<Result<Vec<_>>>()?;
     let fields = schema.fields().iter().map(|field| field.as_ref().clone().with_nullable(true));
     let nullable = Schema::new(fields.collect::<Vec<_>>());
-    RecordBatch::try_new(Arc::new(nullable), columns)
+    Ok(RecordBatch::try_new(Arc::new(nullable), columns)?)
 }
 
 /// Rows by the columns `first`, then by all columns, in the order of the arrow row encoding.

@@ -29,6 +29,9 @@ pub(crate) fn is_of_value(error: &DataFusionError) -> bool {
     }
 }
 
+/// How arrow begins what it says of a batch whose columns are of other types than its schema's.
+const COLUMN_TYPES: &str = "column types must match schema types";
+
 /// What failed.
 struct Kind {
     /// In words that hold nothing of a record.
@@ -60,6 +63,10 @@ impl Kind {
                 ArrowError::ArithmeticOverflow(_) => value(
                     "a number became too large; cast to a wider type, such as DECIMAL or DOUBLE",
                 ),
+                // A value of another type than planned, whatever the value is.
+                ArrowError::InvalidArgumentError(of) if of.starts_with(COLUMN_TYPES) => {
+                    other("the engine has an error of its own, please report it")
+                }
                 ArrowError::InvalidArgumentError(_) => {
                     value("a function was called with a value it cannot take")
                 }
@@ -87,7 +94,21 @@ impl Kind {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
+    use arrow::array::{Int64Array, RecordBatch};
+    use arrow::datatypes::{DataType, Field, Schema};
+
     use super::*;
+
+    /// Records were dead letters for what no record can help: a value of another type than planned.
+    #[test]
+    fn a_column_of_another_type_is_an_error_of_the_engines_own() {
+        let schema = Schema::new(vec![Field::new("n", DataType::Int32, true)]);
+        let column = Arc::new(Int64Array::from(vec![1]));
+        let error = RecordBatch::try_new(Arc::new(schema), vec![column]).unwrap_err();
+        assert!(!is_of_value(&error.into()));
+    }
 
     #[test]
     fn a_value_is_quoted_only_when_asked_for() {

@@ -61,7 +61,8 @@ impl Sink for Collected {
 
 fn ticker(world: &World, store: Arc<dyn Store>, sink: &Collected) -> Ticker {
     let (pipeline, plan) = (pipeline(), plan());
-    let results = pipeline.queries.keys().map(|query| (query.clone(), "out".to_string())).collect();
+    let results =
+        pipeline.queries.keys().map(|query| (query.clone(), vec!["out".to_string()])).collect();
     let routes = Routes { results, dead_letters: "out".to_string() };
     let sinks = [("out".to_string(), Box::new(sink.clone()) as Box<dyn Sink>)].into();
     let advance = Advance::new(

@@ -15,8 +15,9 @@ use crate::raw::{Field, Named, RawPipeline};
 pub(super) const NAME_BYTES_MAX: usize = 64;
 
 /// Names that a query cannot have: results of query q are the file `q.jsonl` and carry ids
-/// `q/{epoch}/{n}`, dead letters are the file `dead_letters.jsonl` and carry ids `dead/…`.
-const QUERY_NAMES_RESERVED: &[&str] = &["dead_letters", "dead"];
+/// `q/{epoch}/{n}`, dead letters are the file `dead_letters.jsonl` and carry ids `dead/…` and
+/// `rejected/…`.
+const QUERY_NAMES_RESERVED: &[&str] = &["dead_letters", "dead", "rejected"];
 
 /// Checks every name but the pipeline's own.
 pub(super) fn check_names(raw: &RawPipeline, errors: &mut Vec<PipelineError>) {

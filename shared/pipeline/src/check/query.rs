@@ -3,7 +3,7 @@
 use super::duration::Bounds;
 use super::{choose, duration, required, sink};
 use crate::error::{PipelineError, code};
-use crate::raw::{Field, Given, Named, RawQuery};
+use crate::raw::{BACKSLASH, Field, Given, Named, RawQuery, literal};
 use crate::{Condition, EmitMode, Incomplete, Late, Query};
 use tidemill_model::Keep;
 
@@ -28,6 +28,11 @@ pub(super) fn check(
                         .help(help),
                 );
             }
+            let (sql, place) = &given.value;
+            if let Some((index, character)) = unprintable(sql) {
+                let at = literal::place(&place.bytes, index..index + character.len_utf8());
+                errors.push(escaped(&format!("`sql` of {owner}"), character, at));
+            }
             given.value.clone()
         })
         .unwrap_or_default();
@@ -44,8 +49,25 @@ pub(super) fn check(
         emit_when: emit_when(&query.emit_when, emit, &owner, errors),
         keep: keep(&query.keep, &owner, errors),
         incomplete: incomplete(&query.incomplete, &owner, errors),
-        sink: sink::reference(&query.sink, sinks, &owner, errors),
+        sinks: sink::references(&query.sinks, sinks, &owner, errors),
     }
+}
+
+/// The first character that nobody means in SQL: an escape of TOML, such as \b, has become it.
+fn unprintable(sql: &str) -> Option<(usize, char)> {
+    sql.char_indices().find(|(_, c)| c.is_control() && !['\t', '\n', '\r'].contains(c))
+}
+
+fn escaped(what: &str, character: char, at: std::ops::Range<usize>) -> PipelineError {
+    let code_point = u32::from(character);
+    let written = match character {
+        '\u{8}' => "\\b is a backspace here",
+        '\u{c}' => "\\f is a form feed here",
+        '\u{1b}' => "\\e is the escape character here",
+        _ => "an escape has become it",
+    };
+    let message = format!("{what} has the character U+{code_point:04X}: {written}");
+    PipelineError::new(code::BAD_VALUE, message).at(at, "here").help(BACKSLASH)
 }
 
 /// What becomes of late rows, and how long after it has closed a result may change.
@@ -123,6 +145,9 @@ fn emit_when(
                 .help("write a condition over the result's columns, such as \"views > 100\""),
         );
         return None;
+    }
+    if let Some((_, character)) = unprintable(&given.value) {
+        errors.push(escaped(&format!("`emit_when` of {owner}"), character, given.at.clone()));
     }
     if emit == EmitMode::Updates {
         let message = format!("`emit_when` and `emit = \"updates\"` of {owner} exclude each other");

@@ -3,7 +3,7 @@
 use super::nearest;
 use super::typed::{self, Keys, Type};
 use crate::error::{PipelineError, code};
-use crate::raw::{Field, Named, RawTyped};
+use crate::raw::{Field, Given, Named, RawTyped};
 use crate::{Sink, SinkKind};
 
 const TYPES: [Type<SinkKind>; 7] = [
@@ -62,6 +62,47 @@ pub(super) fn reference(
     errors: &mut Vec<PipelineError>,
 ) -> Option<String> {
     let given = field.given()?;
+    check_defined(given, sinks, owner, errors);
+    Some(given.value.clone())
+}
+
+/// The sinks that `field` names, in its order.
+pub(super) fn references(
+    field: &Field<Vec<Given<String>>>,
+    sinks: &[&str],
+    owner: &str,
+    errors: &mut Vec<PipelineError>,
+) -> Vec<String> {
+    let Some(given) = field.given() else { return Vec::new() };
+    if given.value.is_empty() {
+        errors.push(
+            PipelineError::new(code::BAD_VALUE, format!("`sink` of {owner} names no sink"))
+                .at(given.at.clone(), "empty")
+                .help("name one at least, `sink = \"NAME\"`, or leave the key out"),
+        );
+    }
+    for (index, sink) in given.value.iter().enumerate() {
+        check_defined(sink, sinks, owner, errors);
+        let earlier = given.value[..index].iter().find(|earlier| earlier.value == sink.value);
+        if let Some(earlier) = earlier {
+            let message = format!("{owner} names the sink `{}` twice", sink.value);
+            errors.push(
+                PipelineError::new(code::DUPLICATE_NAME, message)
+                    .at(sink.at.clone(), "again")
+                    .at(earlier.at.clone(), "named here")
+                    .help("name each sink once; it gets every row once"),
+            );
+        }
+    }
+    given.value.iter().map(|sink| sink.value.clone()).collect()
+}
+
+fn check_defined(
+    given: &Given<String>,
+    sinks: &[&str],
+    owner: &str,
+    errors: &mut Vec<PipelineError>,
+) {
     if !sinks.contains(&given.value.as_str()) {
         let help = match sinks {
             [] => format!("define it: `[sinks.{}]` with a `type`", given.value),
@@ -74,7 +115,6 @@ pub(super) fn reference(
                 .help(help),
         );
     }
-    Some(given.value.clone())
 }
 
 pub(super) fn check(raw: &Named<RawTyped>, errors: &mut Vec<PipelineError>) -> Sink {

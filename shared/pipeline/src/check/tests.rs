@@ -183,7 +183,7 @@ fn the_design_s_example_is_a_pipeline() {
     let query = &pipeline.queries["views_per_campaign"];
     assert!(query.sql.starts_with("  SELECT c.campaign_id"), "{}", query.sql);
     assert_eq!((query.grace_ms, query.late), (5_000, Late::DeadLetter));
-    assert_eq!(query.sink.as_deref(), Some("views"));
+    assert_eq!(query.sinks, ["views"]);
     let word = query.sql.find("event_type").unwrap();
     assert_eq!(&AD_CAMPAIGNS[query.place(word..word + 10)], "event_type");
 
@@ -201,7 +201,7 @@ fn what_is_left_out_has_its_default() {
     assert_eq!((stream.max_future_ms, stream.assume_idle), (600_000, false));
     assert_eq!((&stream.source, pipeline.tick_ms), (&None, 5_000));
     let query = &pipeline.queries["counts"];
-    assert_eq!((query.grace_ms, query.late, &query.sink), (0, Late::DeadLetter, &None));
+    assert_eq!((query.grace_ms, query.late, &query.sinks), (0, Late::DeadLetter, &vec![]));
     assert_eq!(
         pipeline.sinks["s"].kind,
         SinkKind::S3 {
@@ -311,7 +311,7 @@ properties = { "security.protocol" = "${PROTOCOL:-SASL_SSL}" }
 
     let query = &pipeline.queries["q"];
     assert_eq!(query.sql, "SELECT '${NOT_A_VARIABLE}'");
-    assert_eq!((query.late, query.sink.as_deref()), (Late::Drop, Some("file")));
+    assert_eq!((query.late, &query.sinks), (Late::Drop, &vec!["file".to_string()]));
 
     let text = |text: &str| text.to_owned();
     for (name, kind) in [

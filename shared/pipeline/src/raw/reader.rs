@@ -62,6 +62,42 @@ impl Reader<'_> {
         })
     }
 
+    /// A text, or a list of texts, with their variables expanded.
+    pub(super) fn texts(
+        &mut self,
+        table: &DeTable<'_>,
+        section: &Section,
+        key: &str,
+    ) -> Field<Vec<Given<String>>> {
+        let Some((key_at, value)) = entry(table, section.kind, key) else { return Field::Absent };
+        let at = value.span();
+        let items = match value.get_ref() {
+            DeValue::Array(items) => items.iter().collect(),
+            _ => vec![value],
+        };
+        let mut texts = Vec::new();
+        let mut all_right = true;
+        for item in items {
+            let DeValue::String(text) = item.get_ref() else {
+                let what = format!("`{key}` of {section}");
+                let help = format!("write `{key} = \"NAME\"` or `{key} = [\"NAME\", \"OTHER\"]`");
+                self.wrong_type(&what, item.span(), item.get_ref(), "text", &help);
+                all_right = false;
+                continue;
+            };
+            match self.expanded(text, item.span()) {
+                Some(value) => {
+                    texts.push(Given { key: key_at.clone(), at: item.span(), value });
+                }
+                None => all_right = false,
+            }
+        }
+        match all_right {
+            true => Field::Given(Given { key: key_at, at, value: texts }),
+            false => Field::Wrong,
+        }
+    }
+
     /// The text of a duration, with its variables expanded.
     pub(super) fn duration(
         &mut self,

@@ -148,3 +148,38 @@ fn a_session_gap_is_an_interval_or_a_column_of_whole_numbers() {
     let both = "SELECT k, window_start, window_end, COUNT(*) AS n FROM (SELECT k, window_start, window_end FROM SESSION(s, ts, v) UNION ALL SELECT k, window_start, window_end FROM SESSION(s, ts, INTERVAL '1' SECOND)) GROUP BY k, window_start, window_end";
     assert_eq!(refused(both, "").0, "plan::several_windows");
 }
+
+/// `COALESCE` in a condition passed `check`, and stopped the run when the first row came.
+#[test]
+fn a_condition_is_planned_as_any_sql() {
+    let rows = |query: &QueryPlan, n: Vec<Option<i64>>| {
+        let condition = query.revisions.as_ref().unwrap().when.clone().unwrap();
+        let columns =
+            query.revisions.as_ref().unwrap().rows.fields().iter().map(|field| {
+                match field.name() == "n" {
+                    true => std::sync::Arc::new(Int64Array::from(n.clone())) as _,
+                    false => arrow::array::new_null_array(field.data_type(), n.len()),
+                }
+            });
+        let fields = query.revisions.as_ref().unwrap().rows.fields().iter();
+        let fields: Vec<Field> = fields.map(|it| it.as_ref().clone().with_nullable(true)).collect();
+        let rows = RecordBatch::try_new(Arc::new(Schema::new(fields)), columns.collect()).unwrap();
+        condition.holds(&rows).unwrap()
+    };
+    let sums = BY_KEY.replace("COUNT(*)", "SUM(v)");
+    let query = planned(&sums, "emit_when = \"COALESCE(n, 0) > 100\"");
+    assert_eq!(rows(&query, vec![Some(101), None, Some(100)]), [true, false, false]);
+    // A number beside a text of digits, NVL and a case of another: all of it needs the analyzer.
+    let query = planned(&sums, "emit_when = \"NVL(N, 0) BETWEEN 1 AND '3'\"");
+    assert_eq!(rows(&query, vec![Some(2), None, Some(4)]), [true, false, false]);
+    for (condition, message) in [
+        ("n > 1 / 0", "can never work"),
+        ("k ~ '('", "unclosed group"),
+        ("k::VARCHAR(3) = 'a'", "the length"),
+        ("abs(n) FILTER (WHERE n > 1) > 1", "FILTER"),
+    ] {
+        let (code, said) = refused(&sums, &format!("emit_when = \"{condition}\""));
+        assert_eq!(code, "plan::emit_when", "{condition}");
+        assert!(said.contains(message), "{condition}: {said}");
+    }
+}

@@ -19,6 +19,7 @@ use datafusion::optimizer::{OptimizerContext, OptimizerRule};
 use crate::functions::{AS_OF_TIME, as_of_marker};
 use crate::leaf::{WINDOW_END, WINDOW_START};
 use crate::lineage::{any_part, leaf_name, origin_of_index};
+use crate::optimizer::can_fail;
 use crate::rows::{self, Scanned};
 use crate::stage::as_of::{self, is_as_of, is_marker};
 
@@ -37,7 +38,9 @@ pub(crate) fn gathered(plan: LogicalPlan) -> Result<LogicalPlan> {
         LogicalPlan::Filter(filter) => match filter.input.as_ref() {
             LogicalPlan::Join(join) if takes_conditions(join) => {
                 let parts = split_conjunction_owned(filter.predicate.clone());
-                let (stay, sink): (Vec<Expr>, Vec<Expr>) = parts.into_iter().partition(stays);
+                let fails = |it: &Expr| can_fail(it, &join.schema);
+                let (stay, sink): (Vec<Expr>, Vec<Expr>) =
+                    parts.into_iter().partition(|it| stays(it) || fails(it));
                 let join = sunk(join.clone(), sink)?;
                 Ok(Transformed::yes(filtered(LogicalPlan::Join(join), stay)?))
             }
@@ -125,7 +128,7 @@ fn sunk(join: Join, mut conditions: Vec<Expr>) -> Result<Join> {
     conditions.extend(own);
     let (mut left, mut right, mut both) = (Vec::new(), Vec::new(), Vec::new());
     for condition in conditions {
-        if stays(&condition) {
+        if stays(&condition) || can_fail(&condition, &join.schema) {
             both.push(condition);
         } else if over(&condition, join.left.schema()) {
             left.push(condition);

@@ -137,9 +137,9 @@ impl AsOfStage {
         vec![Arc::clone(&self.inputs[0]), Arc::clone(&self.versions)]
     }
 
-    /// Everything that gives the stored state its meaning.
-    pub(crate) fn describe(&self) -> String {
-        format!("as of {} {} {:?}\n", self.display, self.upper_ms, self.tolerance_ms)
+    /// What it does, in one line, for people.
+    pub(crate) fn display(&self) -> String {
+        format!("as of {} {} {:?}", self.display, self.upper_ms, self.tolerance_ms)
     }
 }
 

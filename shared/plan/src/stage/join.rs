@@ -22,11 +22,12 @@ use datafusion::physical_expr::utils::collect_columns;
 use datafusion::physical_plan::PhysicalExpr;
 
 use super::bounds::{Bounds, Sides};
-use crate::engine::physical_expr;
+use crate::engine::{physical_condition, physical_expr};
 use crate::error::Refusal;
 use crate::functions::one_zero::one_zero;
 use crate::graph::{Derived, Glue, NewStage, OperatorPlan, TimeColumn, Times, times};
 use crate::leaf::Padded;
+use crate::optimizer::guarded_keys;
 
 /// State column of a join's rows: [`JOINED`] and [`MATCHED`], ored.
 pub const JOIN_STATE: &str = "__join";
@@ -216,7 +217,7 @@ impl JoinStage {
             vec![Glue::new(&join.left, bounds.left)?, Glue::new(&join.right, bounds.right)?];
         let stage = JoinStage {
             join_type: join.join_type,
-            keys: physical_keys(join, &condition.keys)?,
+            keys: physical_keys(join, &guarded_keys(join, &condition.keys, &condition.rest)?)?,
             nulls_equal: join.null_equality == NullEquality::NullEqualsNull,
             times: [bounds.left, bounds.right],
             lower_ms,
@@ -241,9 +242,9 @@ impl JoinStage {
         self.kept.to_vec()
     }
 
-    /// Everything that gives the stored state its meaning.
-    pub(crate) fn describe(&self) -> String {
-        format!("join {} {} {}\n", self.display, self.lower_ms, self.upper_ms)
+    /// What it does, in one line, for people.
+    pub(crate) fn display(&self) -> String {
+        format!("join {} {} {}", self.display, self.lower_ms, self.upper_ms)
     }
 
     /// How far each time column of the output may lag, and the one that rises.
@@ -308,22 +309,28 @@ pub(crate) fn is_plain(join: &Join) -> bool {
 
 fn check_kind(join: &Join) -> Result<()> {
     if matches!(join.join_type, JoinType::LeftMark | JoinType::RightMark) {
-        return Err(Refusal::new(
-            "plan::join::mark",
-            "EXISTS or IN over a stream stands inside another expression",
-        )
-        .help("let it be a condition of its own: WHERE EXISTS (…) AND …; or join LEFT and ask whether the match IS NULL")
-        .into_engine());
+        return Err(refuse_mark().into_engine());
     }
     if join.null_aware {
-        return Err(Refusal::new(
-            "plan::join::not_in",
-            "NOT IN over a stream would wait for ever: one null to come would empty its result",
-        )
-        .help("write WHERE NOT EXISTS (SELECT 1 FROM b WHERE b.k = a.k AND b.ts BETWEEN …)")
-        .into_engine());
+        return Err(refuse_not_in().into_engine());
     }
     Ok(())
+}
+
+pub(crate) fn refuse_mark() -> Refusal {
+    Refusal::new(
+        "plan::join::mark",
+        "EXISTS or IN over a stream stands inside another expression",
+    )
+    .help("let it be a condition of its own: WHERE EXISTS (…) AND …; or join LEFT and ask whether the match IS NULL")
+}
+
+pub(crate) fn refuse_not_in() -> Refusal {
+    Refusal::new(
+        "plan::join::not_in",
+        "NOT IN over a stream would wait for ever: one null to come would empty its result",
+    )
+    .help("write WHERE NOT EXISTS (SELECT 1 FROM b WHERE b.k = a.k AND b.ts BETWEEN …)")
 }
 
 /// The keys as expressions over each side's columns.
@@ -341,7 +348,7 @@ pub(crate) fn physical_keys(
 fn residual(join: &Join, rest: Vec<Expr>) -> Result<Option<Residual>> {
     let Some(rest) = conjunction(rest) else { return Ok(None) };
     let both = join.left.schema().join(join.right.schema())?;
-    let condition = physical_expr(&rest, &both)?;
+    let condition = physical_condition(&rest, &both)?;
     let mut used: Vec<usize> = collect_columns(&condition).iter().map(|it| it.index()).collect();
     used.sort_unstable();
     let condition = condition.transform(|part| {

@@ -21,6 +21,7 @@
 //!
 //! Not here: which part of a query it is (`split`), evaluating it (`flow::merge::over`).
 
+mod ahead;
 mod call;
 mod last;
 mod reduced;
@@ -35,9 +36,10 @@ use datafusion::physical_expr::PhysicalExpr;
 use datafusion::physical_expr::aggregate::AggregateFunctionExpr;
 use tidemill_model::Keep;
 
+pub(crate) use self::ahead::check_looks_ahead;
 pub use self::last::LastStage;
 pub(crate) use self::reduced::{is_by_time, reduced};
-use crate::engine::physical_expr;
+use crate::engine::{physical_condition, physical_expr};
 use crate::error::Refusal;
 use crate::functions::one_zero::one_zero;
 use crate::lineage::plain;
@@ -82,7 +84,7 @@ pub struct OverStage {
     pub delay_ms: Option<i64>,
     /// Whether rows are handed on in the order of their event time.
     pub is_ordered: bool,
-    /// The node as the query has it, for `explain` and fingerprints.
+    /// The node as the query has it, for `explain`.
     pub display: String,
 }
 
@@ -431,6 +433,11 @@ impl<'a> Compiler<'a> {
     /// The expression, which must give the same value whenever it is evaluated.
     pub(super) fn physical(&self, expr: &Expr) -> Result<Arc<dyn PhysicalExpr>> {
         physical_expr(plain(expr), self.input)
+    }
+
+    /// The same for FILTER, where null is as good as false.
+    pub(super) fn condition(&self, expr: &Expr) -> Result<Arc<dyn PhysicalExpr>> {
+        physical_condition(plain(expr), self.input)
     }
 
     /// The expression as a key.

@@ -119,11 +119,6 @@ impl WithinStage {
     pub(crate) fn state(&self) -> Vec<SchemaRef> {
         self.inputs.iter().map(|input| Arc::clone(&input.schema)).collect()
     }
-
-    /// Everything that gives the stored state its meaning.
-    pub(crate) fn describe(&self) -> String {
-        format!("window by window, {:?}\n{}\n", self.shape, self.plan.display_indent_schema())
-    }
 }
 
 /// How far each time column of the output lags, and the one that rises. `last_ms` after a window's end

@@ -537,6 +537,43 @@ const SQL: &[Refused] = &[
     ("-- nothing", "plan::sql::empty", ""),
 ];
 
+/// Clauses that nothing would read, constants that can never work, and rows without columns.
+const UNUSED: &[Refused] = &[
+    ("SELECT k FROM events TABLESAMPLE BERNOULLI (10)", "plan::sql::unused", "events"),
+    ("SELECT k FROM events PREWHERE i > 1", "plan::sql::unused", "i > 1"),
+    ("SELECT k FROM events FOR UPDATE", "plan::sql::unused", ""),
+    ("SELECT TOP 3 k FROM events", "plan::sql::unused", ""),
+    ("SELECT k FROM events FETCH FIRST 3 ROWS ONLY", "plan::sql::unused", "3"),
+    ("SELECT abs(i) FILTER (WHERE i > 1) AS x FROM events", "plan::sql::unused", "abs"),
+    ("SELECT CAST(k AS VARCHAR(3)) AS x FROM events", "plan::sql::unused", "k"),
+    ("SELECT date_trunc('fortnight', ts) AS x FROM events", "plan::constant", "'fortnight'"),
+    ("SELECT k FROM events WHERE k ~ '('", "plan::constant", "'('"),
+    ("SELECT CASE WHEN i > 1 THEN 1 / 0 END AS x FROM events", "plan::constant", ""),
+    ("SELECT FROM events", "plan::output::no_column", ""),
+    ("FROM events", "plan::output::no_column", ""),
+    ("SELECT k FROM \"Events\"", "plan::sql", "\"Events\""),
+    (
+        "SELECT e.k, x.n FROM events e, LATERAL (SELECT COUNT(*) AS n FROM TUMBLE(others, ts, INTERVAL '1' DAY) o WHERE o.k = e.k GROUP BY window_end) x",
+        "plan::subquery",
+        "",
+    ),
+    (
+        "SELECT e.k FROM events e, LATERAL TUMBLE(others, ts, INTERVAL '1' DAY)",
+        "plan::subquery",
+        "TUMBLE",
+    ),
+    (
+        "WITH j AS (SELECT e.ts, e.k, e.i FROM events e JOIN others o ON e.k = o.k AND o.ts BETWEEN e.ts AND e.ts + INTERVAL '1' DAY) SELECT k FROM TUMBLE(j, ts, INTERVAL '1' DAY) QUALIFY ROW_NUMBER() OVER (PARTITION BY window_start, window_end ORDER BY i DESC) <= 3",
+        "plan::window::no_aggregate",
+        "",
+    ),
+    (
+        "SELECT e.k, t.x FROM events e LEFT JOIN UNNEST(string_to_array(e.k, ',')) AS t(x) ON t.x = e.k",
+        "plan::join::unnest",
+        "",
+    ),
+];
+
 /// What is wrong with how a query is refused, if anything is.
 fn check((sql, code, at): &Refused) -> Option<String> {
     // Between other queries and after a line of text, so that places are not the SQL's own.
@@ -604,6 +641,11 @@ fn plans_above_aggregates_are_refused() {
 #[test]
 fn sql_is_refused() {
     check_all(SQL);
+}
+
+#[test]
+fn what_would_be_ignored_or_never_work_is_refused() {
+    check_all(UNUSED);
 }
 
 /// All queries' mistakes are told at once.

@@ -85,7 +85,7 @@ fn emit(
     };
     let sinks = BTreeMap::from([sink("dead"), sink("even"), sink("odd")]);
     let results = planned.queries().zip(["even", "odd"].into_iter().cycle());
-    let results = results.map(|((query, _), sink)| (query.to_string(), sink.to_string()));
+    let results = results.map(|((query, _), sink)| (query.to_string(), vec![sink.to_string()]));
     Emit::new(sinks, Routes { results: results.collect(), dead_letters: "dead".to_string() })
 }
 

@@ -332,8 +332,9 @@ fn rows_that_no_sink_can_take_are_dead_letters_with_the_same_ids_at_a_replay() {
     let taken = world.taken.lock().unwrap().by_id.clone();
     assert!(!taken.contains_key("fine/0/0"), "{taken:?}");
     assert!(taken["dead/0/0"].contains("junk"), "{taken:?}");
-    assert!(taken["dead/0/1"].contains(r#""reason":"rejected""#), "{taken:?}");
-    assert!(taken["dead/0/1"].contains(r#""result_id":"fine/0/0""#), "{taken:?}");
+    let rejected = &taken["rejected/out/fine/0/0"];
+    assert!(rejected.contains(r#""reason":"rejected""#), "{taken:?}");
+    assert!(rejected.contains(r#""result_id":"fine/0/0""#), "{taken:?}");
     // A tick counts what its own epoch had rejected too.
     world.taken.lock().unwrap().unfit.push("fine/1/0".to_string());
     world.append("s/a", &[45], 0);

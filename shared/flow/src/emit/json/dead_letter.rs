@@ -22,7 +22,7 @@
 //! A result row that its sink can never take:
 //!
 //! ```json
-//! {"id":"dead/7/1","reason":"rejected","detail":"too large: …","sink":"views","query":"views",
+//! {"id":"rejected/views/views/7/0","reason":"rejected","detail":"too large: …","sink":"views","query":"views",
 //!  "result_id":"views/7/0","raw":"{\"campaign\":…","raw_length":500000,"raw_hash":"…"}
 //! ```
 //!

@@ -6,13 +6,13 @@
 use std::sync::Arc;
 
 use arrow::array::{AsArray, RecordBatch, UInt32Array};
-use arrow::compute::{cast, concat_batches, take_record_batch};
+use arrow::compute::{concat_batches, take_record_batch};
 use arrow::datatypes::{SchemaRef, UInt32Type};
 use datafusion::common::{Result, internal_err};
 use datafusion::physical_expr::expressions::{Column, Literal};
 use datafusion::physical_plan::PhysicalExpr;
 use tidemill_model::EventMs;
-use tidemill_plan::{Glue, QueryPlan, ROW, Runner};
+use tidemill_plan::{Glue, QueryPlan, ROW, Runner, of_type};
 
 use super::handed::Handed;
 use crate::merge::failed::{Failures, Told};
@@ -93,8 +93,8 @@ impl Input {
         let columns = rows.columns()[..columns]
             .iter()
             .zip(glue.schema.fields())
-            .map(|(column, field)| cast(column, field.data_type()))
-            .collect::<Result<Vec<_>, _>>()?;
+            .map(|(column, field)| of_type(column, field.data_type()))
+            .collect::<Result<Vec<_>>>()?;
         let rows = RecordBatch::try_new(Arc::clone(&glue.schema), columns)?;
         for check in &self.checks {
             check.evaluate(&rows)?;

@@ -3,10 +3,10 @@
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, BooleanArray, RecordBatch};
-use arrow::compute::cast;
 use arrow::datatypes::SchemaRef;
 use datafusion::common::{DataFusionError, Result};
 use datafusion::physical_expr::PhysicalExpr;
+use tidemill_plan::of_type;
 
 use crate::blame;
 use crate::merge::failed::{Failures, Told};
@@ -42,15 +42,12 @@ pub(in crate::merge) fn evaluated(
     expressions.iter().map(|expression| blame::values(expression, rows)).collect()
 }
 
-/// Columns under a schema; those are cast that the engine encoded in another way.
+/// Columns under a schema; those are cast that the engine encoded in another way, and no others.
 pub(in crate::merge) fn typed(schema: &SchemaRef, columns: Vec<ArrayRef>) -> Result<RecordBatch> {
     let columns = columns
         .into_iter()
         .zip(schema.fields())
-        .map(|(column, field)| match column.data_type() == field.data_type() {
-            true => Ok(column),
-            false => cast(&column, field.data_type()),
-        })
-        .collect::<Result<Vec<_>, _>>()?;
+        .map(|(column, field)| of_type(&column, field.data_type()))
+        .collect::<Result<Vec<_>>>()?;
     Ok(RecordBatch::try_new(Arc::clone(schema), columns)?)
 }

@@ -13,11 +13,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray, Int64Array, RecordBatch, UInt32Array};
-use arrow::compute::{cast, concat_batches, filter_record_batch, take};
+use arrow::compute::{concat_batches, filter_record_batch, take};
 use arrow::datatypes::{DataType, TimestampMillisecondType};
 use datafusion::common::{Result, internal_err};
 use tidemill_model::{EventMs, Window};
-use tidemill_plan::{Condition, Edge, QueryPlan, Revisions, Timing};
+use tidemill_plan::{Condition, Edge, QueryPlan, Revisions, Timing, of_type};
 
 use super::super::failed::{Failures, Told};
 use super::super::query::{OpenQuery, OpenStage};
@@ -302,7 +302,7 @@ impl Identities {
     fn of_sessions(&self, plan: &QueryPlan, partial: &RecordBatch) -> Result<Vec<ArrayRef>> {
         let columns = key_columns(plan)?.iter().zip(partial.columns());
         let typed = |(result, key): (&usize, &ArrayRef)| {
-            Ok(cast(key, plan.output.field(*result).data_type())?)
+            of_type(key, plan.output.field(*result).data_type())
         };
         columns.map(typed).collect()
     }

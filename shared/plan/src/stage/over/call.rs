@@ -15,8 +15,9 @@ use datafusion::physical_expr::PhysicalExpr;
 use datafusion::physical_expr::aggregate::AggregateExprBuilder;
 use tidemill_model::Keep;
 
+use super::ahead::refuse_lead_ignoring_nulls;
 use super::{Compiler, Method, OverCall, OverFunction, Sight};
-use crate::error::{Refusal, engine_message};
+use crate::error::{Refusal, shown};
 use crate::lineage::any_part;
 use crate::stage::guarded;
 
@@ -68,7 +69,7 @@ pub(super) fn read(
                 arguments.push(compiler.physical(&arg)?);
             }
             if let Some(filter) = &params.filter {
-                arguments.push(compiler.physical(filter)?);
+                arguments.push(compiler.condition(filter)?);
             }
             let what = What::Aggregate {
                 fun: Arc::clone(fun),
@@ -97,12 +98,7 @@ pub(super) fn read(
             let default = default.cast_to(&arguments[0].data_type(compiler.input.as_arrow())?)?;
             let back = if name == "lag" { offset } else { offset.saturating_neg() };
             if back < 0 && ignore_nulls {
-                return Err(Refusal::new(
-                    "plan::over::ignore_nulls",
-                    "LEAD … IGNORE NULLS may wait for ever: nobody knows how many rows are null",
-                )
-                .help("leave the rows out that are null, WHERE … IS NOT NULL, or use LAG")
-                .into_engine());
+                return Err(refuse_lead_ignoring_nulls().into_engine());
             }
             let sight = match back < 0 {
                 true => Sight::Rows { from: 0, to: back.saturating_neg() },
@@ -339,7 +335,7 @@ fn try_out(
             format!(
                 "{}() OVER cannot run as a stream: {}",
                 expr.fun().name(),
-                engine_message(&error)
+                shown::reason(&error)
             ),
         )
         .help("use another aggregate")

@@ -30,7 +30,7 @@ pub struct LastStage {
     pub kept: SchemaRef,
     /// The input's columns, then the row number, which is 1.
     pub output: SchemaRef,
-    /// The node as the query has it, for `explain` and fingerprints.
+    /// The node as the query has it, for `explain`.
     pub display: String,
 }
 

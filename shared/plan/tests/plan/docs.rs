@@ -5,26 +5,24 @@
 //! One that the document calls refused (```` ```sql refused CODE ````) must be refused with
 //! that code. Links between documents lead to a file and a heading.
 
-#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
-
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use tidemill_pipeline::Pipeline;
 use tidemill_plan::{PlanErrors, explain, plan};
 
-fn root() -> PathBuf {
+pub(crate) fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").canonicalize().unwrap()
 }
 
 /// A fenced block: what stands after the fence, its text, and its first line's number.
-struct Block {
-    info: String,
-    text: String,
+pub(crate) struct Block {
+    pub(crate) info: String,
+    pub(crate) text: String,
     line: usize,
 }
 
-fn blocks(document: &str) -> Vec<Block> {
+pub(crate) fn blocks(document: &str) -> Vec<Block> {
     let mut blocks = Vec::new();
     let mut open: Option<Block> = None;
     for (index, line) in document.lines().enumerate() {

@@ -1,7 +1,5 @@
 //! OVER windows, deduplication and count windows: what is refused, with which code and which way out.
 
-#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
-
 use std::path::Path;
 
 use tidemill_plan::{NodeKind, OperatorPlan, OverStage, plan};
