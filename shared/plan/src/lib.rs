@@ -60,3 +60,4 @@ pub use stage::{
     SLICE_START, Stage,
 };
 pub use state_part::{part_number, stage_and_part};
+pub use tables::{InferredColumn, InferredTable};

@@ -11,7 +11,7 @@ use datafusion::logical_expr::LogicalPlan;
 use datafusion::sql::parser::Statement;
 use tidemill_model::limits::{PLAN_STACK_BYTES, STATE_BYTES_MAX};
 use tidemill_model::{Fingerprint, Keep, WindowShape};
-use tidemill_pipeline::{EmitMode, Late, Pipeline, PipelineError, Query, Stream};
+use tidemill_pipeline::{EmitMode, Late, Pipeline, Query, Stream};
 use xxhash_rust::xxh3::xxh3_128;
 
 use crate::engine::{self, Functions};
@@ -28,7 +28,7 @@ use crate::split::{self, Options, Split};
 use crate::sql;
 use crate::stage::Stage;
 use crate::stage::within::WithinStage;
-use crate::tables::{self, StaticTable};
+use crate::tables::{self, InferredTable, StaticTable};
 use crate::windowed::WindowFunctions;
 
 /// All queries of a pipeline, planned.
@@ -82,6 +82,8 @@ pub struct QueryPlan {
     /// Schema of its results, with [`OP`](crate::OP), [`REVISION`](crate::REVISION) and
     /// [`TIMING`](crate::TIMING) at the end when they can change.
     pub output: SchemaRef,
+    /// What was found of the tables that it reads and whose columns are not declared.
+    pub tables: Vec<Arc<InferredTable>>,
     key: ResultKey,
     upper_stages: Vec<usize>,
     pub(crate) state: SessionState,
@@ -176,29 +178,11 @@ fn plan_here(
     let mut errors = Vec::new();
     let time = CheckpointTime::default();
     let context = engine::session(&time, functions);
-    let mut static_tables = BTreeMap::new();
-    for table in pipeline.tables.values() {
-        let read = tables::read(table).and_then(|read| {
-            engine::add_table(&context, &table.name, &read).map_err(|error| error.to_string())?;
-            Ok(read)
-        });
-        match read {
-            Ok(read) => drop(static_tables.insert(table.name.clone(), read)),
-            Err(reason) => errors.push(
-                PipelineError::new(
-                    "plan::table",
-                    format!("table `{}` cannot be read: {reason}", table.name),
-                )
-                .at(table.span.clone(), "here")
-                .help("mend the file, or declare its columns = { … }")
-                .in_file(&pipeline.file),
-            ),
-        }
-    }
     for stream in pipeline.streams.values() {
         let added = engine::add_stream(&context, stream);
         debug_assert!(added.is_ok(), "names are unique");
     }
+    let static_tables = tables::load(&context, pipeline, &mut errors);
     let streams = Arc::new(pipeline.streams.clone());
     let mut queries = Vec::new();
     for query in pipeline.queries.values() {
@@ -244,6 +228,7 @@ fn plan_statement(
     let plan = state.analyzer().execute_and_check(plan, state.config_options(), |_, _| {})?;
     let options =
         Options { grace_ms: query.grace_ms, keep: query.keep, incomplete: query.incomplete };
+    let tables = tables::inferred_of(&plan, static_tables);
     let plan = split::joins::gathered(plan)?;
     let mut split = split::split(plan.clone(), options)?;
     if split.graph.is_some() {
@@ -288,6 +273,7 @@ fn plan_statement(
         row_wise,
         sort_first,
         output,
+        tables,
         key,
         upper_stages,
         state: state.clone(),
