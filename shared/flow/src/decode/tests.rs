@@ -208,7 +208,11 @@ fn bad_records_say_what_and_where() {
             br#"{"ts":1,"price":"2"}"#,
             "column `price`: expected a number, found the text \"2\" at byte 16",
         ),
-        (br#"{"ts":"1"}"#, "column `ts`: expected a whole number, found the text \"1\" at byte 6"),
+        (
+            br#"{"ts":"now"}"#,
+            "column `ts`: expected a number of milliseconds since 1970, found the text \"now\" at \
+             byte 6",
+        ),
         (
             br#"{"ts":1,"n":9223372036854775808}"#,
             "column `n`: the number 9223372036854775808 does not fit into bigint at byte 12",
