@@ -1,9 +1,9 @@
 //! decode: source records → columns of the stream; what cannot be read becomes a dead letter.
 //!
 //! ```text
-//! record ─ json | csv ─▶ spans of the wanted values ─ columns ─▶ one row of every column
-//!               │                                       │
-//!               └──────────── fault ────────────────────┴─────▶ one dead letter, no row
+//! record ─ tidemill-records ─▶ one row of every column
+//!               │
+//!               └── fault ───▶ one dead letter, no row
 //! ```
 //!
 //! # Invariants
@@ -13,14 +13,9 @@
 //! 3. Pure: arrival times are arguments. What the decoder remembers between records (the order
 //!    of a JSON record's members) makes it faster and never changes an answer.
 //!
-//! Not here: reading files (`embedded`), what queries make of the rows (`plan`).
+//! Not here: what a text is the value of (`tidemill-records`), reading files (`embedded`), what queries make of the rows (`plan`).
 
-mod columns;
-mod csv;
 mod decoder;
-mod json;
-mod number;
-mod timestamp;
 
 #[cfg(test)]
 mod tests;

@@ -15,13 +15,18 @@ pub enum ColumnType {
     Float64,
     /// `string`: UTF-8. In JSON, an object or array becomes its own text.
     String,
-    /// `timestamp_s`: seconds since the Unix epoch.
+    /// `timestamp_s`: seconds since the Unix epoch. This and the next three may have a fraction, may
+    /// be the text of a number, and are kept as milliseconds, rounded down: towards earlier times
+    /// before 1970 too.
     TimestampS,
     /// `timestamp_ms`: milliseconds since the Unix epoch.
     TimestampMs,
-    /// `timestamp_us`: microseconds since the Unix epoch, kept as milliseconds, rounded down.
+    /// `timestamp_us`: microseconds since the Unix epoch.
     TimestampUs,
-    /// `timestamp`: RFC 3339 text, or `YYYY-MM-DD HH:MM:SS[.fff]` read as UTC.
+    /// `timestamp_ns`: nanoseconds since the Unix epoch.
+    TimestampNs,
+    /// `timestamp`: text, as ISO 8601, RFC 3339 and PostgreSQL write times, or of the column's own
+    /// format; without an offset it is in the column's time zone, else in UTC.
     TimestampText,
     /// `date`: `YYYY-MM-DD`.
     Date,
@@ -42,6 +47,7 @@ impl ColumnType {
             ColumnType::TimestampS
                 | ColumnType::TimestampMs
                 | ColumnType::TimestampUs
+                | ColumnType::TimestampNs
                 | ColumnType::TimestampText
         )
     }

@@ -10,6 +10,7 @@ mod column;
 mod duration;
 mod name;
 pub(crate) mod nearest;
+mod path;
 mod query;
 mod sink;
 mod size;
@@ -18,6 +19,7 @@ mod stream;
 mod table;
 #[cfg(test)]
 mod tests;
+mod time_text;
 mod typed;
 
 use std::collections::BTreeMap;

@@ -124,9 +124,47 @@ pub struct Column {
     pub name: String,
     /// Type.
     pub data_type: ColumnType,
-    /// Where the value is in a JSON record: member names from the outside in; `[name]` unless the
-    /// file says `path = "user.id"`. In CSV, one element: the header's name.
-    pub path: Vec<String>,
+    /// Where the value is in a JSON record, from the outside in; the member of the column's name
+    /// unless the file says `path = "user.id"`. In CSV, one member: the header's name.
+    pub path: Vec<PathStep>,
+    /// How a `timestamp` is written, as strptime says it, such as `%d/%m/%Y %H:%M`; `None`: as ISO
+    /// 8601, RFC 3339 and PostgreSQL write times. It has been tried, and can be read.
+    pub format: Option<String>,
+    /// The IANA name of the time zone in which a `timestamp` without an offset is; `None`: UTC. It
+    /// is a known name.
+    pub time_zone: Option<String>,
+}
+
+/// One step of the way to a value in a JSON record.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum PathStep {
+    /// Into the member of this name of an object.
+    Member(String),
+    /// Into this element of a list, the first being 0.
+    Element(u32),
+}
+
+impl Column {
+    /// The column of this name and type that is the member of its own name.
+    pub fn new(name: impl Into<String>, data_type: ColumnType) -> Column {
+        let name = name.into();
+        let path = vec![PathStep::Member(name.clone())];
+        Column { name, data_type, path, format: None, time_zone: None }
+    }
+
+    /// The same column where these members lead, from the outside in.
+    pub fn within<T: Into<String>>(self, members: impl IntoIterator<Item = T>) -> Column {
+        let path = members.into_iter().map(|member| PathStep::Member(member.into())).collect();
+        Column { path, ..self }
+    }
+
+    /// The name that a file without nesting gives the column: of its last member.
+    pub fn name_in_file(&self) -> &str {
+        match self.path.last() {
+            Some(PathStep::Member(member)) => member,
+            _ => &self.name,
+        }
+    }
 }
 
 /// What tells a record's event time.
@@ -147,8 +185,7 @@ pub struct Table {
     pub path: PathBuf,
     /// Its format.
     pub format: TableFormat,
-    /// Declared columns; `None`: those of the file (CSV: every column a string unless all its
-    /// values are numbers; JSON lines and Parquet: inferred).
+    /// Declared columns; `None`: those of the file, whose types are found from its values.
     pub columns: Option<Vec<Column>>,
     /// Where `file = …` stands in the pipeline file.
     pub span: Range<usize>,

@@ -101,6 +101,20 @@ pub(crate) struct RawSource {
 pub(crate) struct RawColumn {
     pub(crate) data_type: Field<String>,
     pub(crate) path: Field<String>,
+    pub(crate) format: Field<String>,
+    pub(crate) time_zone: Field<String>,
+}
+
+impl RawColumn {
+    /// A column of which only the type is given.
+    fn of_type(data_type: Field<String>) -> RawColumn {
+        RawColumn {
+            data_type,
+            path: Field::Absent,
+            format: Field::Absent,
+            time_zone: Field::Absent,
+        }
+    }
 }
 
 #[derive(Debug)]

@@ -58,6 +58,14 @@ pub fn explain(query: &QueryPlan) -> String {
             let _ = writeln!(text, "  rows are emitted early, once, when `emit_when` holds");
         }
     }
+    for table in &query.tables {
+        let _ =
+            writeln!(text, "  table {} ({}), types found from its values:", table.name, table.file);
+        for column in &table.columns {
+            let why = if column.joined_with_text { ", as it is compared with a text" } else { "" };
+            let _ = writeln!(text, "    {} {}{why}", column.name, column.data_type);
+        }
+    }
     let _ = writeln!(text, "\n  in ingest, per batch of one shard");
     for (number, ingested) in query.ingested() {
         match ingested {

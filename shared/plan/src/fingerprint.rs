@@ -23,7 +23,7 @@ use datafusion::common::Result;
 use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::logical_expr::LogicalPlan;
 use tidemill_model::{ColumnType, Fingerprint, Keep};
-use tidemill_pipeline::{Column, EmitMode, EventTime, Incomplete, Late, Query, Stream};
+use tidemill_pipeline::{Column, EmitMode, EventTime, Incomplete, Late, PathStep, Query, Stream};
 use xxhash_rust::xxh3::xxh3_128;
 
 use crate::engine::Functions;
@@ -233,8 +233,17 @@ impl Identity<'_> {
 fn declaration(column: &Column, text: &mut Text) {
     text.add("column", &column.name);
     text.add("type", column_type(column.data_type));
-    for member in &column.path {
-        text.add("path", member);
+    for step in &column.path {
+        match step {
+            PathStep::Member(name) => text.add("member", name),
+            PathStep::Element(index) => text.add("element", index),
+        }
+    }
+    if let Some(format) = &column.format {
+        text.add("format", format);
+    }
+    if let Some(zone) = &column.time_zone {
+        text.add("time zone", zone);
     }
 }
 
@@ -249,6 +258,7 @@ fn column_type(data_type: ColumnType) -> String {
         ColumnType::TimestampS => "timestamp_s".to_string(),
         ColumnType::TimestampMs => "timestamp_ms".to_string(),
         ColumnType::TimestampUs => "timestamp_us".to_string(),
+        ColumnType::TimestampNs => "timestamp_ns".to_string(),
         ColumnType::TimestampText => "timestamp".to_string(),
         ColumnType::Date => "date".to_string(),
         ColumnType::Decimal { precision, scale } => format!("decimal({precision},{scale})"),

@@ -40,6 +40,7 @@ mod split;
 mod sql;
 mod stage;
 mod state_part;
+mod statement;
 mod tables;
 mod typed;
 mod windowed;
@@ -67,4 +68,5 @@ pub use stage::{
     SLICE_START, Stage,
 };
 pub use state_part::{part_number, stage_and_part};
+pub use tables::{InferredColumn, InferredTable};
 pub use typed::{check_batch, of_type};

@@ -8,10 +8,9 @@ use datafusion::common::{Result, internal_err};
 use datafusion::execution::context::SessionContext;
 use datafusion::execution::session_state::SessionState;
 use datafusion::logical_expr::LogicalPlan;
-use datafusion::sql::parser::Statement;
 use tidemill_model::limits::{PLAN_STACK_BYTES, STATE_BYTES_MAX};
 use tidemill_model::{Fingerprint, WindowShape};
-use tidemill_pipeline::{Late, Pipeline, PipelineError, Query, Stream};
+use tidemill_pipeline::{Late, Pipeline, Query, Stream};
 
 use crate::constants;
 use crate::engine::{self, Functions};
@@ -19,18 +18,15 @@ use crate::error::{PlanErrors, Refusal};
 use crate::fingerprint::{Identity, Reads};
 use crate::functions::CheckpointTime;
 use crate::graph::{Derived, Glue, Graph, Ingested, Node, NodeKind, OperatorPlan};
-use crate::lateral;
 use crate::optimizer;
 use crate::result_key::{self, ResultKey};
 use crate::revisions::{self, Revisions};
 use crate::run::Runner;
-use crate::schema::stream_schema;
 use crate::split::{self, Options, Split};
-use crate::sql;
 use crate::stage::Stage;
 use crate::stage::within::WithinStage;
-use crate::tables::{self, StaticTable};
-use crate::windowed::WindowFunctions;
+use crate::statement;
+use crate::tables::{self, InferredTable, StaticTable};
 
 /// All queries of a pipeline, planned.
 #[derive(Debug, Clone)]
@@ -83,6 +79,8 @@ pub struct QueryPlan {
     /// Schema of its results, with [`OP`](crate::OP), [`REVISION`](crate::REVISION) and
     /// [`TIMING`](crate::TIMING) at the end when they can change.
     pub output: SchemaRef,
+    /// What was found of the tables that it reads and whose columns are not declared.
+    pub tables: Vec<Arc<InferredTable>>,
     key: ResultKey,
     upper_stages: Vec<usize>,
     pub(crate) state: SessionState,
@@ -174,29 +172,11 @@ fn plan_here(
     let mut errors = Vec::new();
     let time = CheckpointTime::default();
     let context = engine::session(&time, functions);
-    let mut static_tables = BTreeMap::new();
-    for table in pipeline.tables.values() {
-        let read = tables::read(table).and_then(|read| {
-            engine::add_table(&context, &table.name, &read).map_err(|error| error.to_string())?;
-            Ok(read)
-        });
-        match read {
-            Ok(read) => drop(static_tables.insert(table.name.clone(), read)),
-            Err(reason) => errors.push(
-                PipelineError::new(
-                    "plan::table",
-                    format!("table `{}` cannot be read: {reason}", table.name),
-                )
-                .at(table.span.clone(), "here")
-                .help("mend the file, or declare its columns = { … }")
-                .in_file(&pipeline.file),
-            ),
-        }
-    }
     for stream in pipeline.streams.values() {
         let added = engine::add_stream(&context, stream);
         debug_assert!(added.is_ok(), "names are unique");
     }
+    let static_tables = tables::load(&context, pipeline, &mut errors);
     let streams = Arc::new(pipeline.streams.clone());
     let mut queries = Vec::new();
     for query in pipeline.queries.values() {
@@ -226,25 +206,11 @@ fn plan_query(
     known: Known<'_>,
     query: &Query,
 ) -> std::result::Result<QueryPlan, Refusal> {
-    let mut statement = sql::parse(&query.sql)?;
-    let relations = relations(known.streams, known.static_tables);
-    sql::names::resolve(&mut statement, &relations, &query.sql)?;
-    let windows = WindowFunctions { streams: Arc::clone(known.streams), sql: query.sql.clone() };
-    let state = engine::with_windows(context, Arc::new(windows));
-    sql::ignored::statement(&statement, &query.sql, &|name| engine::is_scalar(&state, name))?;
-    plan_statement(&state, statement, known, query)
+    let Known { streams, static_tables, .. } = known;
+    let state = statement::session(context, streams, query);
+    statement::logical_plan(&state, streams, static_tables, query)
+        .and_then(|plan| plan_statement(&state, plan, known, query))
         .map_err(|error| Refusal::from_engine(error, &query.sql).suggest(functions(&state)))
-}
-
-/// Everything that FROM can read by its name.
-fn relations(
-    streams: &BTreeMap<String, Stream>,
-    static_tables: &BTreeMap<String, StaticTable>,
-) -> sql::names::Relations {
-    let columns = |schema: &SchemaRef| schema.fields().iter().map(|it| it.name().clone()).collect();
-    let streams = streams.iter().map(|(name, it)| (name.clone(), columns(&stream_schema(it))));
-    let tables = static_tables.iter().map(|(name, it)| (name.clone(), columns(&it.schema)));
-    streams.chain(tables).collect()
 }
 
 /// The names of all functions, in no order.
@@ -255,18 +221,17 @@ fn functions(state: &SessionState) -> impl Iterator<Item = &String> {
 
 fn plan_statement(
     state: &SessionState,
-    statement: datafusion::sql::sqlparser::ast::Statement,
+    plan: LogicalPlan,
     known: Known<'_>,
     query: &Query,
 ) -> Result<QueryPlan> {
-    let statement = Statement::Statement(Box::new(statement));
-    let plan = lateral::joined(engine::now(state.statement_to_plan(statement))??)?;
     has_columns(&plan)?;
     let plan = state.analyzer().execute_and_check(plan, state.config_options(), |_, _| {})?;
     constants::check(&plan, &query.sql)?;
     let options =
         Options { grace_ms: query.grace_ms, keep: query.keep, incomplete: query.incomplete };
     let plan = optimizer::not_in::exact(plan)?;
+    let tables = tables::inferred_of(&plan, known.static_tables);
     let plan = split::joins::gathered(plan)?;
     let needed = engine::needed_columns(state, plan.clone())?;
     let reads = Reads::of(&needed)?;
@@ -323,6 +288,7 @@ fn plan_statement(
         row_wise,
         sort_first,
         output,
+        tables,
         key,
         upper_stages,
         state: state.clone(),

@@ -3,29 +3,11 @@
 use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
-use tidemill_model::ColumnType;
 use tidemill_pipeline::{EventTime, Stream};
+pub use tidemill_records::arrow_type;
 
 /// Name of the column in which SQL sees a record's arrival time. Every stream has it, last.
 pub const ARRIVAL_TIME: &str = "arrival_time";
-
-/// Arrow type of a stream column. Every timestamp is milliseconds without a zone, meaning UTC.
-pub fn arrow_type(data_type: ColumnType) -> DataType {
-    match data_type {
-        ColumnType::Boolean => DataType::Boolean,
-        ColumnType::Int32 => DataType::Int32,
-        ColumnType::Int64 => DataType::Int64,
-        ColumnType::Float32 => DataType::Float32,
-        ColumnType::Float64 => DataType::Float64,
-        ColumnType::String => DataType::Utf8,
-        ColumnType::TimestampS
-        | ColumnType::TimestampMs
-        | ColumnType::TimestampUs
-        | ColumnType::TimestampText => DataType::Timestamp(TimeUnit::Millisecond, None),
-        ColumnType::Date => DataType::Date32,
-        ColumnType::Decimal { precision, scale } => DataType::Decimal128(precision, scale),
-    }
-}
 
 /// Schema of a decoded stream: its columns in order, then [`ARRIVAL_TIME`]. All columns may be
 /// null but the event time and the arrival time, whose nulls decode has set aside.

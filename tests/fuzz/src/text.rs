@@ -92,7 +92,7 @@ fn stream(types: &[u8], format: Format) -> Stream {
             let name = format!("c{n}");
             let nested = letter.is_ascii_uppercase() && format == Format::Json;
             let outer = nested.then(|| "o".to_string());
-            Column { path: outer.into_iter().chain([name.clone()]).collect(), name, data_type }
+            Column::new(&name, data_type).within(outer.into_iter().chain([name.clone()]))
         })
         .collect();
     if columns.is_empty() {
@@ -108,8 +108,7 @@ fn stream(types: &[u8], format: Format) -> Stream {
 
 /// A column of text.
 pub(crate) fn string(name: &str) -> Column {
-    let data_type = ColumnType::String;
-    Column { name: name.to_string(), data_type, path: vec![name.to_string()] }
+    Column::new(name, ColumnType::String)
 }
 
 /// A stream of these columns.
@@ -138,6 +137,7 @@ fn type_of(letter: u8) -> Option<ColumnType> {
         b'e' => ColumnType::TimestampS,
         b'm' => ColumnType::TimestampMs,
         b'u' => ColumnType::TimestampUs,
+        b'o' => ColumnType::TimestampNs,
         b'x' => ColumnType::TimestampText,
         b'a' => ColumnType::Date,
         b'n' => ColumnType::Decimal { precision: 12, scale: 3 },

@@ -5,32 +5,19 @@ use std::sync::Arc;
 use arrow::array::{ArrayRef, RecordBatch, TimestampMillisecondArray};
 use arrow::datatypes::SchemaRef;
 use tidemill_model::limits::RECORD_BYTES_MAX;
-use tidemill_model::{ColumnType, DeadReason, EventMs, LogId, WallMs};
+use tidemill_model::{DeadReason, EventMs, LogId, WallMs};
 use tidemill_pipeline::{EventTime, Format, Stream};
+use tidemill_records::{HeaderError, RowReader};
 
-use super::columns::Column;
-use super::csv::CsvReader;
-use super::json::JsonReader;
 use super::{Decoded, RawBatch};
 
 /// Decodes the records of one stream.
 #[derive(Debug)]
 pub struct Decoder {
     schema: SchemaRef,
-    names: Vec<String>,
-    types: Vec<ColumnType>,
-    columns: Vec<Column>,
-    /// For each column where the reader has its value.
-    sources: Vec<usize>,
-    reader: Reader,
+    reader: RowReader,
     event_time: EventTime,
     max_future_ms: i64,
-}
-
-#[derive(Debug)]
-enum Reader {
-    Json(JsonReader),
-    Csv(CsvReader),
 }
 
 /// Why a stream's records cannot be decoded at all: the input or the pipeline file has to change.
@@ -75,22 +62,13 @@ impl Decoder {
     /// The decoder of `stream`. `csv_header` is the line that names the fields of a CSV input;
     /// without it the fields are the declared columns in order. JSON needs none.
     pub fn new(stream: &Stream, csv_header: Option<&[u8]>) -> Result<Decoder, DecodeSetupError> {
-        let (reader, sources) = match stream.format {
-            Format::Json => {
-                let (reader, slots) = JsonReader::new(&stream.columns);
-                (Reader::Json(reader), slots)
-            }
-            Format::Csv => {
-                let (reader, fields) = CsvReader::new(&stream.name, &stream.columns, csv_header)?;
-                (Reader::Csv(reader), fields)
-            }
+        let reader = match stream.format {
+            Format::Json => RowReader::json(&stream.columns),
+            Format::Csv => RowReader::csv(&stream.columns, csv_header)
+                .map_err(|error| of_header(&stream.name, error))?,
         };
         Ok(Decoder {
             schema: tidemill_plan::stream_schema(stream),
-            names: stream.columns.iter().map(|column| column.name.clone()).collect(),
-            types: stream.columns.iter().map(|column| column.data_type).collect(),
-            columns: stream.columns.iter().map(|column| Column::new(column.data_type)).collect(),
-            sources,
             reader,
             event_time: stream.event_time,
             max_future_ms: stream.max_future_ms,
@@ -103,7 +81,7 @@ impl Decoder {
     /// When a record does not lie in the batch's buffer.
     pub fn decode(&mut self, log: &LogId, raw: RawBatch) -> Decoded {
         let count = raw.records.len();
-        self.columns.iter_mut().for_each(|column| column.begin(count));
+        self.reader.begin(count);
         let mut records = Vec::with_capacity(count);
         let mut event_times = Vec::with_capacity(count);
         let mut arrivals = Vec::with_capacity(count);
@@ -127,7 +105,7 @@ impl Decoder {
                     arrivals.push(record.arrival.0);
                 }
                 Err(reason) => {
-                    self.columns.iter_mut().for_each(|column| column.truncate(records.len()));
+                    self.reader.truncate(records.len());
                     dead.push((index as u32, raw.dead_letter(log, index, reason)));
                 }
             }
@@ -156,54 +134,15 @@ impl Decoder {
                 undecodable(format!("not UTF-8 at byte {}", error.valid_up_to()))
             })?,
         };
-        self.values(text)?;
-        debug_assert!(self.columns.iter().all(|column| column.len() == row + 1));
+        self.reader.push(text).map_err(undecodable)?;
+        debug_assert!(self.reader.has_rows(row + 1));
         self.time(raw.records[index].arrival)
-    }
-
-    /// Adds the record's values to the columns.
-    fn values(&mut self, text: &str) -> Result<(), DeadReason> {
-        let names = &self.names;
-        let targets = self.columns.iter_mut().zip(&self.sources).enumerate();
-        match &mut self.reader {
-            Reader::Json(reader) => {
-                let sources = &self.sources;
-                let fault = |fault: super::json::Fault| {
-                    let column = fault.slot.and_then(|slot| {
-                        let index = sources.iter().position(|source| *source == slot)?;
-                        names.get(index)
-                    });
-                    let column = column.map(|name| format!("column `{name}`: "));
-                    let column = column.unwrap_or_default();
-                    undecodable(format!("{column}{} at byte {}", fault.what, fault.at))
-                };
-                reader.read(text).map_err(fault)?;
-                for (index, (column, slot)) in targets {
-                    let value = reader.value(*slot, text).map_err(fault)?;
-                    column
-                        .push(&value)
-                        .map_err(|what| mismatch(&names[index], &what, reader.offset(*slot)))?;
-                }
-            }
-            Reader::Csv(reader) => {
-                reader
-                    .read(text)
-                    .map_err(|fault| undecodable(format!("{} at byte {}", fault.what, fault.at)))?;
-                for (index, (column, field)) in targets {
-                    let value = reader.value(*field, self.types[index], text);
-                    column
-                        .push(&value)
-                        .map_err(|what| mismatch(&names[index], &what, reader.offset(*field)))?;
-                }
-            }
-        }
-        Ok(())
     }
 
     /// The event time of the row that was just added.
     fn time(&self, arrival: WallMs) -> Result<EventMs, DeadReason> {
         let EventTime::Column(index) = self.event_time else { return Ok(EventMs(arrival.0)) };
-        let Some(ms) = self.columns[index].last_time() else {
+        let Some(ms) = self.reader.last_time(index) else {
             return Err(DeadReason::NoEventTime);
         };
         let event_time = EventMs(ms);
@@ -216,11 +155,8 @@ impl Decoder {
     /// The columns as a batch; they are empty afterwards.
     #[allow(clippy::expect_used, reason = "the columns are of the schema's types and equally long")]
     fn finish(&mut self, arrivals: Vec<i64>) -> RecordBatch {
-        let mut arrays: Vec<ArrayRef> = self
-            .columns
-            .iter_mut()
-            .map(|column| column.finish().expect("values and nulls are equally many"))
-            .collect();
+        let mut arrays: Vec<ArrayRef> =
+            self.reader.finish().expect("values and nulls are equally many");
         arrays.push(Arc::new(TimestampMillisecondArray::from(arrivals)));
         RecordBatch::try_new(Arc::clone(&self.schema), arrays)
             .expect("the columns are the schema's, and the event time has no null")
@@ -231,12 +167,19 @@ fn undecodable(detail: String) -> DeadReason {
     DeadReason::Undecodable { detail }
 }
 
-fn mismatch(column: &str, what: &str, at: usize) -> DeadReason {
-    undecodable(format!("column `{column}`: {what} at byte {at}"))
-}
-
 fn too_large(length: u64) -> DeadReason {
     DeadReason::TooLarge {
         detail: format!("the record has {length} bytes; at most {RECORD_BYTES_MAX} are decoded"),
+    }
+}
+
+fn of_header(stream: &str, error: HeaderError) -> DecodeSetupError {
+    let stream = stream.to_string();
+    match error {
+        HeaderError::Unreadable(reason) => DecodeSetupError::HeaderUnreadable { stream, reason },
+        HeaderError::Missing { column, suggestion, columns } => {
+            DecodeSetupError::MissingColumn { stream, column, suggestion, columns }
+        }
+        HeaderError::Ambiguous(column) => DecodeSetupError::AmbiguousColumn { stream, column },
     }
 }

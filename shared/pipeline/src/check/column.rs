@@ -5,11 +5,11 @@ use std::collections::BTreeMap;
 use tidemill_model::ColumnType;
 
 use super::nearest::{nearest, one_of};
-use super::required;
-use crate::Column;
+use super::{path, required, time_text};
 use crate::error::{PipelineError, code};
 use crate::raw::section::Kind;
 use crate::raw::{Given, Named, RawColumn};
+use crate::{Column, PathStep};
 
 /// Columns that SQL sees beside those of a stream.
 const STREAM_COLUMNS_RESERVED: &[&str] = &["arrival_time", "window_start", "window_end"];
@@ -24,6 +24,7 @@ const TYPES: &[(&str, ColumnType)] = &[
     ("timestamp_s", ColumnType::TimestampS),
     ("timestamp_ms", ColumnType::TimestampMs),
     ("timestamp_us", ColumnType::TimestampUs),
+    ("timestamp_ns", ColumnType::TimestampNs),
     ("timestamp", ColumnType::TimestampText),
     ("date", ColumnType::Date),
 ];
@@ -50,6 +51,8 @@ const SYNONYMS: &[(&str, &str)] = &[
     ("timestamp_seconds", "timestamp_s"),
     ("timestamp_millis", "timestamp_ms"),
     ("timestamp_micros", "timestamp_us"),
+    ("timestamp_nanos", "timestamp_ns"),
+    ("timestamptz", "timestamp"),
 ];
 
 /// What the columns belong to.
@@ -58,8 +61,15 @@ pub(super) struct Owner<'a> {
     pub(super) kind: Kind,
     /// Its name.
     pub(super) name: &'a str,
-    /// Whether a dot in `path` leads into a nested record.
+    /// Whether `path` leads into a nested record.
     pub(super) nests: bool,
+}
+
+impl Owner<'_> {
+    /// The `path` to the member of this name.
+    fn path_to(&self, name: &str) -> String {
+        if self.nests { path::to_member(name) } else { name.to_owned() }
+    }
 }
 
 /// The columns, in the file's order.
@@ -88,7 +98,7 @@ pub(super) fn check(
                     .help(format!(
                         "upper and lower case do not tell columns apart; rename one, and say \
                          where it is: `NAME = {{ type = \"…\", path = \"{}\" }}`",
-                        column.name
+                        owner.path_to(&column.name)
                     )),
             );
         }
@@ -96,10 +106,13 @@ pub(super) fn check(
     columns
         .value
         .iter()
-        .map(|column| Column {
-            name: column.name.clone(),
-            data_type: data_type(column, &of, errors),
-            path: path(column, owner, &of, errors),
+        .map(|column| {
+            let faults = errors.len();
+            let data_type = data_type(column, &of, errors);
+            let readable = errors.len() == faults && column.value.data_type.given().is_some();
+            let (format, time_zone) = time_text::check(column, data_type, readable, &of, errors);
+            let path = path_of(column, owner, &of, errors);
+            Column { name: column.name.clone(), data_type, path, format, time_zone }
         })
         .collect()
 }
@@ -112,7 +125,8 @@ fn check_name(
 ) {
     let name = column.name.as_str();
     let rename = format!(
-        "give the column another name and say where it is: `NAME = {{ type = \"…\", path = \"{name}\" }}`"
+        "give the column another name and say where it is: `NAME = {{ type = \"…\", path = \"{}\" }}`",
+        owner.path_to(name)
     );
     let lower = name.to_lowercase();
     if name.is_empty() || name.chars().any(char::is_control) {
@@ -199,34 +213,26 @@ fn read_decimal(text: &str) -> Option<ColumnType> {
     fits.then_some(ColumnType::Decimal { precision, scale })
 }
 
-fn path(
+fn path_of(
     column: &Named<RawColumn>,
     owner: &Owner<'_>,
     of: &str,
     errors: &mut Vec<PipelineError>,
-) -> Vec<String> {
-    let Some(given) = column.value.path.given() else { return vec![column.name.clone()] };
-    let members: Vec<String> = match owner.nests {
-        true => given.value.split('.').map(str::to_owned).collect(),
-        false => vec![given.value.clone()],
-    };
-    if members.iter().any(String::is_empty) {
-        let message = format!("`path` of column `{}` of {of} names an empty member", column.name);
+) -> Vec<PathStep> {
+    let own = |name: &str| vec![PathStep::Member(name.to_owned())];
+    let Some(given) = column.value.path.given() else { return own(&column.name) };
+    if !owner.nests {
+        return own(&given.value);
+    }
+    path::read(&given.value).unwrap_or_else(|bad| {
+        let message = format!("`path` of column `{}` of {of} {}", column.name, bad.what);
         errors.push(
             PipelineError::new(code::BAD_VALUE, message)
-                .at(given.at.clone(), "empty member")
-                .help("write the members from the outside in, with single dots: \"user.id\""),
+                .at(given.at.clone(), bad.label)
+                .help(bad.help),
         );
-    }
-    if owner.nests && members.len() > 1 && members[0] == "$" {
-        let message = format!("`path` of column `{}` of {of} begins with `$`", column.name);
-        errors.push(
-            PipelineError::new(code::BAD_VALUE, message)
-                .at(given.at.clone(), "no member is called `$`")
-                .help(format!("write \"{}\"", members[1..].join("."))),
-        );
-    }
-    members
+        own(&column.name)
+    })
 }
 
 #[cfg(test)]

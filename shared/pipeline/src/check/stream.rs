@@ -102,8 +102,8 @@ fn event_time(
     if let Some(declared) = readable.filter(|_| !columns[index].data_type.is_timestamp()) {
         let message = format!("column `{wanted}` of stream `{stream}` is no timestamp");
         let help = format!(
-            "declare `{wanted}` as `timestamp` (text), `timestamp_s`, `timestamp_ms` or \
-             `timestamp_us` (numbers), or write `event_time = \"{ARRIVAL}\"`"
+            "declare `{wanted}` as `timestamp` (text), `timestamp_s`, `timestamp_ms`, \
+             `timestamp_us` or `timestamp_ns` (numbers), or write `event_time = \"{ARRIVAL}\"`"
         );
         errors.push(
             PipelineError::new(code::NOT_A_TIMESTAMP, message)

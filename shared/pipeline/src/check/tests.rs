@@ -22,6 +22,15 @@ columns = { user = "string", ts = "timestamp_ms" }
 event_time = "ts"
 "#;
 
+/// A path without indexes, its members between slashes.
+fn path(column: &Column) -> String {
+    let members = column.path.iter().map(|step| match step {
+        PathStep::Member(member) => member.as_str(),
+        PathStep::Element(index) => panic!("an index: {index}"),
+    });
+    members.collect::<Vec<_>>().join("/")
+}
+
 const GOOD_QUERY: &str = r#"
 [queries.counts]
 sql = "SELECT COUNT(*) FROM TUMBLE(events, ts, INTERVAL '1' MINUTE) GROUP BY window_start"
@@ -158,11 +167,7 @@ fn the_design_s_example_is_a_pipeline() {
     assert_eq!(pipeline.dead_letter_sink, None);
 
     let stream = &pipeline.streams["ad_events"];
-    let column = |name: &str, data_type| Column {
-        name: name.to_owned(),
-        data_type,
-        path: vec![name.to_owned()],
-    };
+    let column = |name: &str, data_type| Column::new(name, data_type);
     assert_eq!(
         stream.columns,
         [
@@ -240,8 +245,12 @@ stream = "${STREAM:-json-events}"
 batching_window = "4ms"
 [streams.csv]
 format = "csv"
-columns = { at = { type = "timestamp", path = "Event.Time" } }
 event_time = "at"
+[streams.csv.columns.at]
+type = "timestamp"
+path = "Event.Time"
+format = "%d/%m/%Y %H:%M"
+time_zone = "${ZONE:-Europe/Paris}"
 [streams.csv.source]
 type = "kafka"
 topic = "csv.events"
@@ -280,8 +289,7 @@ properties = { "security.protocol" = "${PROTOCOL:-SASL_SSL}" }
     assert_eq!(json.event_time, EventTime::Arrival);
     assert_eq!((json.out_of_orderness_ms, json.idle_after_ms), (5_400_000, 5));
     assert_eq!((json.max_future_ms, json.assume_idle), (0, true));
-    let columns: Vec<_> =
-        json.columns.iter().map(|c| (c.name.as_str(), c.path.join("/"))).collect();
+    let columns: Vec<_> = json.columns.iter().map(|c| (c.name.as_str(), path(c))).collect();
     let expected = [
         ("zeta", "zeta"),
         ("user_id", "user/id"),
@@ -292,7 +300,10 @@ properties = { "security.protocol" = "${PROTOCOL:-SASL_SSL}" }
 
     let csv = &pipeline.streams["csv"];
     assert_eq!((csv.format, csv.event_time), (Format::Csv, EventTime::Column(0)));
-    assert_eq!(csv.columns[0].path, ["Event.Time"]);
+    assert_eq!(path(&csv.columns[0]), "Event.Time");
+    let first = &csv.columns[0];
+    assert_eq!(first.format.as_deref(), Some("%d/%m/%Y %H:%M"));
+    assert_eq!(first.time_zone.as_deref(), Some("Europe/Paris"));
 
     let owned = |text: &str| text.to_owned();
     assert_eq!(json.source, Some(StreamSource::Kinesis { stream: owned("json-events") }));
@@ -306,7 +317,7 @@ properties = { "security.protocol" = "${PROTOCOL:-SASL_SSL}" }
 
     let users = &pipeline.tables["users"];
     assert_eq!(users.format, TableFormat::JsonLines);
-    assert_eq!(users.columns.as_ref().unwrap()[0].path, ["user", "id"]);
+    assert_eq!(path(&users.columns.as_ref().unwrap()[0]), "user/id");
     assert_eq!(pipeline.tables["other"].format, TableFormat::JsonLines);
 
     let query = &pipeline.queries["q"];

@@ -209,30 +209,31 @@ impl Reader<'_> {
         for (name, value) in in_file_order(entries) {
             let section = section.column(name.get_ref());
             let column = match value.get_ref() {
-                DeValue::String(text) => RawColumn {
-                    data_type: match self.expanded(text, value.span()) {
+                DeValue::String(text) => {
+                    RawColumn::of_type(match self.expanded(text, value.span()) {
                         Some(text) => {
                             Field::Given(Given { key: name.span(), at: value.span(), value: text })
                         }
                         None => Field::Wrong,
-                    },
-                    path: Field::Absent,
-                },
+                    })
+                }
                 DeValue::Table(table) if is_nested_name(table) => {
                     self.nested_name(name, table, &section);
-                    RawColumn { data_type: Field::Wrong, path: Field::Absent }
+                    RawColumn::of_type(Field::Wrong)
                 }
                 DeValue::Table(table) => {
                     self.refuse_unknown_keys(table, &section);
                     RawColumn {
                         data_type: self.text(table, &section, "type"),
                         path: self.text(table, &section, "path"),
+                        format: self.text(table, &section, "format"),
+                        time_zone: self.text(table, &section, "time_zone"),
                     }
                 }
                 other => {
                     let help = format!("write `{name} = \"TYPE\"`, such as `{name} = \"int\"`");
                     self.wrong_type(&section.to_string(), value.span(), other, "a type", &help);
-                    RawColumn { data_type: Field::Wrong, path: Field::Absent }
+                    RawColumn::of_type(Field::Wrong)
                 }
             };
             let name_at = name.span();

@@ -90,7 +90,7 @@ impl Kind {
             Kind::Source => {
                 &["type", "stream", "topic", "bootstrap_servers", "properties", "batching_window"]
             }
-            Kind::Column => &["type", "path"],
+            Kind::Column => &["type", "path", "format", "time_zone"],
         }
     }
 

@@ -11,13 +11,21 @@ use datafusion::common::DFSchema;
 use datafusion::execution::context::ExecutionProps;
 use datafusion::logical_expr::expr::ScalarFunction;
 use datafusion::logical_expr::physical_planning_context::PhysicalPlanningContext;
+use datafusion::logical_expr::simplify::SimplifyContext;
 use datafusion::logical_expr::{Expr, Volatility, binary_expr, cast, col, lit, when};
+use datafusion::optimizer::simplify_expressions::ExprSimplifier;
 use datafusion::physical_expr::create_physical_expr;
 
 use super::*;
-use crate::engine::{self, Functions, coerced};
+use crate::engine::{self, Functions};
 use crate::functions::CheckpointTime;
 use crate::optimizer;
+
+/// The expression with the casts that its operators and functions need.
+fn coerced(expr: Expr, schema: &DFSchema) -> Result<Expr> {
+    let context = SimplifyContext::builder().with_schema(Arc::new(schema.clone())).build();
+    ExprSimplifier::new(context).coerce(expr, schema)
+}
 
 fn rows() -> RecordBatch {
     let decimal = |values: Vec<Option<i128>>, precision, scale| -> ArrayRef {

@@ -178,6 +178,19 @@ fn with(from: &str, to: &str) -> [String; 2] {
 }
 
 #[test]
+fn how_a_time_is_written_is_in_the_fingerprint() {
+    let declared = "at = \"timestamp_ms\"";
+    let of =
+        |more: &str| with(declared, &format!("at = {{ type = \"timestamp\"{more} }}"))[0].clone();
+    let plain = of("");
+    let zone = of(", time_zone = \"Europe/Berlin\"");
+    let format = of(", format = \"%d/%m/%Y %H:%M\"");
+    let element = of(", path = \"at[0]\"");
+    let all = BTreeSet::from([plain, zone, format, element]);
+    assert_eq!(all.len(), 4);
+}
+
+#[test]
 fn declarations_that_a_query_depends_on_are_in_its_fingerprint() {
     let before = with("name", "name");
     for (from, to, changes) in [
@@ -187,6 +200,7 @@ fn declarations_that_a_query_depends_on_are_in_its_fingerprint() {
         ("at = \"timestamp_ms\"", "at = \"timestamp_s\"", [true, false]),
         ("k = \"string\"", "k = { type = \"string\", path = \"a.k\" }", [true, true]),
         ("ts = \"timestamp_ms\"", "ts = \"timestamp_us\"", [true, true]),
+        (", at = \"timestamp_ms\"", ", at = \"timestamp\"", [true, false]),
         // Settings of a query.
         ("grace = \"1s\"", "grace = \"2s\"", [true, false]),
         ("late = \"drop\"", "late = \"dead_letter\"", [true, false]),

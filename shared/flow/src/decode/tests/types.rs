@@ -127,7 +127,7 @@ fn timestamps_and_dates() {
                 "9223372036854775807",
                 "dead: the number 9223372036854775807 lies outside the years 0001 to 9999",
             ),
-            ("1.5", "dead: expected a whole number, found the number 1.5"),
+            ("true", "dead: expected a number of seconds since 1970, found true"),
         ],
     );
     check(
@@ -171,6 +171,114 @@ fn timestamps_and_dates() {
             ),
             ("15764", "dead: expected a date like 2013-01-31, found the number 15764"),
         ],
+    );
+}
+
+/// A number of seconds with a fraction, as AWS writes creation times, was refused, and so was a number
+/// that is written as text. Python: `floor(Fraction(text) * 1000)` as a time.
+#[test]
+fn times_as_numbers_have_fractions_and_may_be_texts() {
+    check(
+        ColumnType::TimestampS,
+        &[
+            ("1710037800.987", "2024-03-10T02:30:00.987"),
+            ("1.710037800987E9", "2024-03-10T02:30:00.987"),
+            // As a double it would be the next millisecond.
+            ("1710037800.98799999999999999", "2024-03-10T02:30:00.987"),
+            ("-1.5", "1969-12-31T23:59:58.500"),
+            ("-0.0001", "1969-12-31T23:59:59.999"),
+            ("\"1700000000.123\"", "2023-11-14T22:13:20.123"),
+            ("\"1700000000\"", "2023-11-14T22:13:20"),
+            ("\"-1\"", "1969-12-31T23:59:59"),
+            ("\"soon\"", "dead: expected a number of seconds since 1970, found the text \"soon\""),
+            (
+                "\"2024-03-10\"",
+                "dead: expected a number of seconds since 1970, found the text \"2024-03-10\"",
+            ),
+            ("\"\"", "dead: expected a number of seconds since 1970, found the text \"\""),
+            (
+                "253402300800.0",
+                "dead: the number 253402300800.0 lies outside the years 0001 to 9999",
+            ),
+        ],
+    );
+    check(
+        ColumnType::TimestampMs,
+        &[
+            ("1700000000123.9", "2023-11-14T22:13:20.123"),
+            ("-0.5", "1969-12-31T23:59:59.999"),
+            ("\"1700000000123\"", "2023-11-14T22:13:20.123"),
+        ],
+    );
+    check(
+        ColumnType::TimestampUs,
+        &[
+            ("1700000000123999", "2023-11-14T22:13:20.123"),
+            ("\"1700000000123999.5\"", "2023-11-14T22:13:20.123"),
+        ],
+    );
+    check(
+        ColumnType::TimestampNs,
+        &[
+            ("1700000000123999999", "2023-11-14T22:13:20.123"),
+            ("\"1700000000123999999\"", "2023-11-14T22:13:20.123"),
+            ("-1", "1969-12-31T23:59:59.999"),
+            ("253402300799999999999", "9999-12-31T23:59:59.999"),
+            (
+                "253402300800000000000",
+                "dead: the number 253402300800000000000 lies outside the years 0001 to 9999",
+            ),
+        ],
+    );
+}
+
+/// Texts without an offset were read as UTC whatever clock had written them, and no format but one was
+/// read. Python's zoneinfo: New York skipped 02:00 to 03:00 on 2024-03-10 and had 01:00 to 02:00 twice
+/// on 2024-11-03.
+#[test]
+fn a_timestamp_has_a_format_and_a_time_zone() {
+    let column = Column {
+        format: Some("%d/%m/%Y %H:%M".to_string()),
+        time_zone: Some("America/New_York".to_string()),
+        ..Column::new("v", ColumnType::TimestampText)
+    };
+    let mut stream = stream(Format::Json, &[("w", ColumnType::Int64)]);
+    stream.columns.push(column);
+    stream.event_time = EventTime::Column(1);
+    stream.max_future_ms = i64::MAX;
+    let decoded = decode(
+        &stream,
+        &[
+            r#"{"w":1,"v":"10/03/2024 01:59"}"#,
+            r#"{"w":2,"v":"10/03/2024 02:30"}"#,
+            r#"{"w":3,"v":"10/03/2024 03:00"}"#,
+            r#"{"w":4,"v":"03/11/2024 01:30"}"#,
+            r#"{"w":5,"v":"2024-03-10T03:00:00"}"#,
+            r#"{"w":6,"v":20240310}"#,
+        ],
+    );
+    assert_eq!(
+        rows(&decoded),
+        [["1", "2024-03-10T06:59:00"], ["3", "2024-03-10T07:00:00"], ["4", "2024-11-03T05:30:00"]]
+    );
+    let details: Vec<&str> = decoded
+        .dead
+        .iter()
+        .map(|(_, letter)| match &letter.reason {
+            DeadReason::Undecodable { detail } => detail.as_str(),
+            other => panic!("{other:?}"),
+        })
+        .collect();
+    assert_eq!(
+        details,
+        [
+            "column `v`: the text \"10/03/2024 02:30\" never was in America/New_York: its clocks \
+             were put forward past it at byte 11",
+            "column `v`: expected a time of the format \"%d/%m/%Y %H:%M\", found the text \
+             \"2024-03-10T03:00:00\" at byte 11",
+            "column `v`: expected a time of the format \"%d/%m/%Y %H:%M\", found the number \
+             20240310 at byte 11",
+        ]
     );
 }
 

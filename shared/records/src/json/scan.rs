@@ -167,7 +167,7 @@ impl<'a> Scanner<'a> {
     }
 
     /// From the end of an element to the next one. `false`: the array ended here.
-    fn element(&mut self) -> Result<bool, Expected> {
+    pub(super) fn element(&mut self) -> Result<bool, Expected> {
         self.skip_space();
         match self.peek() {
             Some(b',') => {

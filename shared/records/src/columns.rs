@@ -2,7 +2,7 @@
 //!
 //! # Invariants
 //! 1. A value that was refused leaves its column as it was.
-//! 2. [`Column::truncate`] takes back every value after a row: a record that fails half-way is
+//! 2. [`ColumnBuilder::truncate`] takes back every value after a row: a record that fails half-way is
 //!    taken out of the columns that it had already reached.
 
 use std::sync::Arc;
@@ -13,16 +13,37 @@ use arrow::array::{
 };
 use arrow::array::{BooleanBufferBuilder, NullBufferBuilder};
 use arrow::buffer::{Buffer, NullBuffer, OffsetBuffer, ScalarBuffer};
-use arrow::datatypes::{ArrowPrimitiveType, DataType};
+use arrow::datatypes::{ArrowPrimitiveType, DataType, TimeUnit};
 use arrow::error::ArrowError;
 use tidemill_model::ColumnType;
+use tidemill_pipeline::Column;
 
-use super::number::{self, NumberError};
-use super::timestamp::{self, TIMESTAMP_MS};
+use crate::number::{self, NumberError};
+use crate::time_text::{TimeText, TimeTextError};
+use crate::timestamp::{self, TIMESTAMP_MS};
+
+/// Arrow type of a declared column. Every timestamp is milliseconds without a zone, meaning UTC.
+pub fn arrow_type(data_type: ColumnType) -> DataType {
+    match data_type {
+        ColumnType::Boolean => DataType::Boolean,
+        ColumnType::Int32 => DataType::Int32,
+        ColumnType::Int64 => DataType::Int64,
+        ColumnType::Float32 => DataType::Float32,
+        ColumnType::Float64 => DataType::Float64,
+        ColumnType::String => DataType::Utf8,
+        ColumnType::TimestampS
+        | ColumnType::TimestampMs
+        | ColumnType::TimestampUs
+        | ColumnType::TimestampNs
+        | ColumnType::TimestampText => DataType::Timestamp(TimeUnit::Millisecond, None),
+        ColumnType::Date => DataType::Date32,
+        ColumnType::Decimal { precision, scale } => DataType::Decimal128(precision, scale),
+    }
+}
 
 /// One value of a record, as its format has it.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub(super) enum Value<'a> {
+pub enum Value<'a> {
     /// Absent, or null.
     Null,
     /// JSON `true` or `false`.
@@ -39,8 +60,10 @@ pub(super) enum Value<'a> {
 
 /// A column under construction.
 #[derive(Debug)]
-pub(super) struct Column {
+pub struct ColumnBuilder {
     data_type: ColumnType,
+    /// How texts of a `timestamp` are read.
+    time: TimeText,
     values: Values,
     nulls: NullBufferBuilder,
     /// Text bytes of the batch before: what to expect of the next one.
@@ -59,11 +82,13 @@ enum Values {
     Decimal(Vec<i128>),
 }
 
-impl Column {
+impl ColumnBuilder {
     /// An empty column.
-    pub(super) fn new(data_type: ColumnType) -> Column {
-        Column {
+    pub fn new(column: &Column) -> ColumnBuilder {
+        let data_type = column.data_type;
+        ColumnBuilder {
             data_type,
+            time: TimeText::new(column),
             values: Values::new(data_type, 0, 0),
             nulls: NullBufferBuilder::new(0),
             text_bytes: 0,
@@ -71,19 +96,19 @@ impl Column {
     }
 
     /// Makes room for `rows` values.
-    pub(super) fn begin(&mut self, rows: usize) {
+    pub fn begin(&mut self, rows: usize) {
         self.values = Values::new(self.data_type, rows, self.text_bytes);
         self.nulls = NullBufferBuilder::new(rows);
     }
 
     /// Number of values.
-    pub(super) fn len(&self) -> usize {
+    pub fn len(&self) -> usize {
         self.nulls.len()
     }
 
     /// Adds `value`, or says why it is none of this column's.
     #[inline]
-    pub(super) fn push(&mut self, value: &Value<'_>) -> Result<(), String> {
+    pub fn push(&mut self, value: &Value<'_>) -> Result<(), String> {
         // The common cases here, where the caller's value is still in registers.
         match (&mut self.values, value) {
             (Values::Text(ends, bytes), Value::Text(text)) => push_text(ends, bytes, text)?,
@@ -122,7 +147,7 @@ impl Column {
             }
             (Values::Int64(values), value) => values.push(match self.data_type {
                 ColumnType::Int64 => whole_number(value)?,
-                _ => time(self.data_type, value)?,
+                _ => time(self.data_type, &self.time, value)?,
             }),
             (Values::Int32(values), value) => values.push(match self.data_type {
                 ColumnType::Date => date(value)?,
@@ -171,7 +196,7 @@ impl Column {
     }
 
     /// The last value of a timestamp column, in milliseconds; `None` when it is null.
-    pub(super) fn last_time(&self) -> Option<i64> {
+    pub fn last_time(&self) -> Option<i64> {
         let last = self.len().checked_sub(1)?;
         match &self.values {
             Values::Int64(values) if self.nulls.is_valid(last) => values.get(last).copied(),
@@ -180,7 +205,7 @@ impl Column {
     }
 
     /// Takes back every value from row `len` on.
-    pub(super) fn truncate(&mut self, len: usize) {
+    pub fn truncate(&mut self, len: usize) {
         if self.len() <= len {
             return;
         }
@@ -200,7 +225,7 @@ impl Column {
     }
 
     /// The values as an array; the column is empty afterwards.
-    pub(super) fn finish(&mut self) -> Result<ArrayRef, ArrowError> {
+    pub fn finish(&mut self) -> Result<ArrayRef, ArrowError> {
         let nulls = self.nulls.finish();
         let empty = Values::new(self.data_type, 0, 0);
         Ok(match std::mem::replace(&mut self.values, empty) {
@@ -222,7 +247,7 @@ impl Column {
             }
             Values::Decimal(values) => {
                 let array = Decimal128Array::try_new(values.into(), nulls)?;
-                match tidemill_plan::arrow_type(self.data_type) {
+                match arrow_type(self.data_type) {
                     DataType::Decimal128(precision, scale) => {
                         Arc::new(array.with_precision_and_scale(precision, scale)?)
                     }
@@ -242,6 +267,7 @@ impl Values {
             | ColumnType::TimestampS
             | ColumnType::TimestampMs
             | ColumnType::TimestampUs
+            | ColumnType::TimestampNs
             | ColumnType::TimestampText => Values::Int64(Vec::with_capacity(rows)),
             ColumnType::Float32 => Values::Float32(Vec::with_capacity(rows)),
             ColumnType::Float64 => Values::Float64(Vec::with_capacity(rows)),
@@ -321,25 +347,47 @@ fn date(value: Value<'_>) -> Result<i32, String> {
     timestamp::date_days(text).ok_or_else(|| wrong("a date like 2013-01-31", value))
 }
 
-/// A timestamp of any of the four types, in milliseconds.
-fn time(data_type: ColumnType, value: Value<'_>) -> Result<i64, String> {
-    let ms = match data_type {
-        ColumnType::TimestampText => {
-            const WANTED: &str = "a time like 2013-01-31T23:59:59.999Z";
-            let (Value::Text(text) | Value::Field(text)) = value else {
-                return Err(wrong(WANTED, value));
-            };
-            timestamp::timestamp_ms(text).ok_or_else(|| wrong(WANTED, value))?
-        }
-        ColumnType::TimestampS => whole_number(value)?.saturating_mul(1000),
-        ColumnType::TimestampUs => whole_number(value)?.div_euclid(1000),
-        _ => whole_number(value)?,
+/// A timestamp of any type, in milliseconds.
+fn time(data_type: ColumnType, texts: &TimeText, value: Value<'_>) -> Result<i64, String> {
+    // How many digits before or after the point milliseconds are, and what the number counts.
+    let (scale, unit) = match data_type {
+        ColumnType::TimestampS => (3, "seconds"),
+        ColumnType::TimestampMs => (0, "milliseconds"),
+        ColumnType::TimestampUs => (-3, "microseconds"),
+        ColumnType::TimestampNs => (-6, "nanoseconds"),
+        _ => return time_of_text(texts, value),
     };
-    if TIMESTAMP_MS.contains(&ms) {
-        Ok(ms)
-    } else {
-        Err(format!("{} lies outside the years 0001 to 9999", shown(value)))
+    let wanted = || wrong(&format!("a number of {unit} since 1970"), value);
+    // Text too: many write large numbers so, since readers make doubles of JSON's numbers.
+    let (Value::Number(text) | Value::Field(text) | Value::Text(text)) = value else {
+        return Err(wanted());
+    };
+    match number::cut(text, scale) {
+        Ok(ms) => i64::try_from(ms)
+            .ok()
+            .filter(|ms| TIMESTAMP_MS.contains(ms))
+            .ok_or_else(|| outside_calendar(value)),
+        Err(NumberError::TooLarge) => Err(outside_calendar(value)),
+        Err(_) => Err(wanted()),
     }
+}
+
+fn time_of_text(texts: &TimeText, value: Value<'_>) -> Result<i64, String> {
+    let (Value::Text(text) | Value::Field(text)) = value else {
+        return Err(wrong(&texts.wanted(), value));
+    };
+    texts.ms(text).map_err(|error| match error {
+        TimeTextError::Malformed => wrong(&texts.wanted(), value),
+        TimeTextError::OutOfRange => outside_calendar(value),
+        TimeTextError::Skipped(zone) => {
+            format!("{} never was in {zone}: its clocks were put forward past it", shown(value))
+        }
+        TimeTextError::UnknownZone(zone) => format!("there is no time zone `{zone}`"),
+    })
+}
+
+fn outside_calendar(value: Value<'_>) -> String {
+    format!("{} lies outside the years 0001 to 9999", shown(value))
 }
 
 fn wrong(wanted: &str, value: Value<'_>) -> String {

@@ -5,7 +5,7 @@
 
 /// Why a text is not the wanted number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum NumberError {
+pub(crate) enum NumberError {
     /// No decimal number at all.
     Malformed,
     /// It has a fraction, where a whole number is wanted.
@@ -24,7 +24,7 @@ struct Parts<'a> {
 }
 
 /// The whole number that `text` stands for: `12`, and `12.0` and `1.2e1` as well.
-pub(super) fn whole_number(text: &str) -> Result<i64, NumberError> {
+pub(crate) fn whole_number(text: &str) -> Result<i64, NumberError> {
     if let Some(value) = short_number(text.as_bytes()) {
         return Ok(value);
     }
@@ -32,21 +32,28 @@ pub(super) fn whole_number(text: &str) -> Result<i64, NumberError> {
     i64::try_from(value).map_err(|_| NumberError::TooLarge)
 }
 
+/// `text` as a number of `scale` digits after the point, times 10^scale, without the digits past
+/// them: the largest number that is not above it, so a negative one with such digits is cut away from
+/// zero. A negative scale cuts digits before the point.
+pub(crate) fn cut(text: &str, scale: i8) -> Result<i128, NumberError> {
+    scaled(text, scale, Rest::Cut)
+}
+
 /// `text` as a number of `scale` digits after the point, times 10^scale: exact, but that digits
 /// past the scale are rounded, half away from zero.
-pub(super) fn decimal(text: &str, precision: u8, scale: i8) -> Result<i128, NumberError> {
+pub(crate) fn decimal(text: &str, precision: u8, scale: i8) -> Result<i128, NumberError> {
     let value = scaled(text, scale, Rest::Rounded)?;
     let bound = 10u128.checked_pow(u32::from(precision)).ok_or(NumberError::TooLarge)?;
     if value.unsigned_abs() < bound { Ok(value) } else { Err(NumberError::TooLarge) }
 }
 
 /// Whether `text` is a decimal number.
-pub(super) fn is_number(text: &str) -> bool {
+pub(crate) fn is_number(text: &str) -> bool {
     parts(text.as_bytes()).is_some()
 }
 
 /// The common case: at most 18 digits and perhaps a minus.
-pub(super) fn short_number(text: &[u8]) -> Option<i64> {
+pub(crate) fn short_number(text: &[u8]) -> Option<i64> {
     let (negative, digits) = match text {
         [b'-', digits @ ..] => (true, digits),
         digits => (false, digits),
@@ -70,6 +77,7 @@ pub(super) fn short_number(text: &[u8]) -> Option<i64> {
 enum Rest {
     MustBeZero,
     Rounded,
+    Cut,
 }
 
 /// `text` × 10^scale.
@@ -107,6 +115,13 @@ fn scaled(text: &str, scale: i8, rest: Rest) -> Result<i128, NumberError> {
         }
         Rest::Rounded => {
             if first_dropped.is_some_and(|digit| digit >= 5) {
+                value = value.checked_add(1).ok_or(NumberError::TooLarge)?;
+            }
+        }
+        Rest::Cut => {
+            let below =
+                first_dropped.is_some_and(|digit| digit != 0) || digits.any(|digit| digit != 0);
+            if parts.negative && below {
                 value = value.checked_add(1).ok_or(NumberError::TooLarge)?;
             }
         }
@@ -225,6 +240,34 @@ mod tests {
         ] {
             assert_eq!(decimal(text, precision, scale), value, "{text}");
         }
+    }
+
+    /// Python: `math.floor(Fraction(text) * 10**scale)`.
+    #[test]
+    fn what_is_cut_is_cut_downwards() {
+        for (text, scale, value) in [
+            ("1710037800.987", 3, 1_710_037_800_987),
+            ("1710037800.9879999999999999999999999999999999999999", 3, 1_710_037_800_987),
+            ("1.7100378e9", 3, 1_710_037_800_000),
+            ("0.0009", 3, 0),
+            ("0.000000001", 3, 0),
+            ("-0.0009", 3, -1),
+            ("-0.000000001", 3, -1),
+            ("-1.5", 3, -1_500),
+            ("-1.0000", 3, -1_000),
+            ("-1.5001", 3, -1_501),
+            ("1710037800987999999", -6, 1_710_037_800_987),
+            ("-1", -6, -1),
+            ("-1000000", -6, -1),
+            ("-1000001", -6, -2),
+            ("999999", -6, 0),
+            ("-0", -6, 0),
+            ("0e999999999999999999999", 3, 0),
+        ] {
+            assert_eq!(cut(text, scale), Ok(value), "{text}");
+        }
+        assert_eq!(cut("1e400", 3), Err(NumberError::TooLarge));
+        assert_eq!(cut("1.", 3), Err(NumberError::Malformed));
     }
 
     proptest! {

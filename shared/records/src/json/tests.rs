@@ -4,12 +4,14 @@ use tidemill_model::ColumnType;
 
 use super::*;
 
+/// A column at this path, in which `#0` is an element of a list.
 fn column(path: &[&str]) -> Column {
-    Column {
-        name: path.join("_"),
-        data_type: ColumnType::String,
-        path: path.iter().map(|name| name.to_string()).collect(),
-    }
+    let step = |step: &&str| match step.strip_prefix('#') {
+        Some(index) => PathStep::Element(index.parse().unwrap()),
+        None => PathStep::Member(step.to_string()),
+    };
+    let column = Column::new(path.join("_"), ColumnType::String);
+    Column { path: path.iter().map(step).collect(), ..column }
 }
 
 fn reader(paths: &[&[&str]]) -> (JsonReader, Vec<usize>) {
@@ -62,6 +64,47 @@ fn paths_lead_into_objects() {
     assert_eq!(values(paths, record), [r#"Number("1")"#, user, r#"Number("3")"#, r#"Number("1")"#]);
     assert_eq!(values(paths, r#"{"user":5}"#), ["Null", r#"Number("5")"#, "Null", "Null"]);
     assert_eq!(values(paths, r#"{"id":1}"#), ["Null"; 4]);
+}
+
+/// A path with an index was the name of a member, which no record has: null for ever.
+#[test]
+fn paths_lead_into_lists() {
+    let paths: &[&[&str]] =
+        &[&["i", "#0", "sku"], &["i", "#2"], &["i"], &["i", "#0"], &["m", "#1", "#0"], &["i", "n"]];
+    let record = r#"{"m":[[],[7,8]],"i":[ {"sku":"A","x":[1]} , 5 ,"t" , {} ]}"#;
+    let list = r#"Composite("[ {\"sku\":\"A\",\"x\":[1]} , 5 ,\"t\" , {} ]")"#;
+    let first = r#"Composite("{\"sku\":\"A\",\"x\":[1]}")"#;
+    let expected = [r#"Text("A")"#, r#"Text("t")"#, list, first, r#"Number("7")"#, "Null"];
+    assert_eq!(values(paths, record), expected);
+    let nothing = ["Null", "Null", r#"Composite("[ ]")"#, "Null", "Null", "Null"];
+    assert_eq!(values(paths, r#"{"i":[ ],"m":[]}"#), nothing);
+    // The same member may be an object in another record, or neither.
+    let object = values(paths, r#"{"i":{"n":1,"0":2},"m":3}"#);
+    assert_eq!(object[5], r#"Number("1")"#);
+    assert_eq!([&object[0], &object[1], &object[3], &object[4]], ["Null"; 4]);
+    // Of two members of one name the last counts, with all that is in it.
+    let twice = values(paths, r#"{"i":[{"sku":"A"},1,2],"i":[9]}"#);
+    assert_eq!([&twice[0], &twice[1], &twice[3]], ["Null", "Null", r#"Number("9")"#]);
+}
+
+#[test]
+fn lists_on_a_path_are_read_whole() {
+    for (record, at, what) in [
+        (r#"{"a":[1 2]}"#, 8, "expected `,` or `]`"),
+        (r#"{"a":[1,]}"#, 8, "expected a value"),
+        (r#"{"a":[1,2"#, 9, "expected `,` or `]`"),
+        (r#"{"a":[}"#, 6, "expected a value"),
+        (r#"{"a":[1,{"b":tru}]}"#, 13, "expected a value"),
+    ] {
+        let fault = reader(&[&["a", "#0"]]).0.read(record).unwrap_err();
+        assert_eq!((fault.at, fault.what), (at, what), "{record}");
+    }
+    let path = vec!["#0"; 2 * JSON_DEPTH_MAX];
+    let path: Vec<&str> = ["x"].into_iter().chain(path).collect();
+    let deep = |levels: usize| format!("{{\"x\":{}{}}}", "[".repeat(levels), "]".repeat(levels));
+    let (mut reader, _) = reader(&[&path]);
+    reader.read(&deep(JSON_DEPTH_MAX - 1)).unwrap();
+    assert_eq!(reader.read(&deep(JSON_DEPTH_MAX)).unwrap_err().what, scan::TOO_DEEP);
 }
 
 #[test]
@@ -199,7 +242,7 @@ fn nearly_json() -> impl Strategy<Value = String> {
 }
 
 /// A JSON value without floats: their texts are not unique.
-pub(crate) fn any_json() -> impl Strategy<Value = serde_json::Value> {
+fn any_json() -> impl Strategy<Value = serde_json::Value> {
     let leaf = prop_oneof![
         Just(serde_json::Value::Null),
         any::<bool>().prop_map(Into::into),
@@ -231,7 +274,7 @@ fn spaced(value: &serde_json::Value) -> String {
 proptest! {
     #[test]
     fn accepts_what_serde_accepts(texts in prop::collection::vec(nearly_json(), 1..8)) {
-        let (mut reader, _) = reader(&[&["a"], &["b", "a"]]);
+        let (mut reader, _) = reader(&[&["a"], &["b", "a"], &["b", "#0", "#0"]]);
         for text in &texts {
             let serde = serde_json::from_str::<IgnoredAny>(text).is_ok();
             prop_assert_eq!(reader.read(text).is_ok(), serde, "{}", text);
@@ -242,7 +285,14 @@ proptest! {
     fn finds_what_serde_finds(
         records in prop::collection::vec((any_json(), 0..3u8), 1..8),
     ) {
-        let paths: &[&[&str]] = &[&["a"], &["b", "a"], &["b", "b", "a"]];
+        let paths: &[&[&str]] = &[
+            &["a"],
+            &["b", "a"],
+            &["b", "b", "a"],
+            &["a", "#0"],
+            &["b", "#1", "a"],
+            &["a", "#0", "#0"],
+        ];
         let (mut reader, slots) = reader(paths);
         for (record, spelling) in &records {
             let text = match spelling {
@@ -256,7 +306,10 @@ proptest! {
                 continue;
             }
             for (path, slot) in paths.iter().zip(&slots) {
-                let expected = path.iter().try_fold(record, |value, name| value.get(name));
+                let expected = path.iter().try_fold(record, |value, step| match step.strip_prefix('#') {
+                    Some(index) => value.get(index.parse::<usize>().unwrap()),
+                    None => value.get(step),
+                });
                 match (reader.value(*slot, &text).unwrap(), expected) {
                     (Value::Null, None | Some(serde_json::Value::Null)) => {}
                     (Value::Bool(found), Some(value)) => prop_assert_eq!(Some(found), value.as_bool()),

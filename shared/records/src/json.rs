@@ -17,29 +17,29 @@ mod scan;
 mod text;
 
 #[cfg(test)]
-pub(super) mod tests;
+mod tests;
 
 use tidemill_model::limits::JSON_DEPTH_MAX;
-use tidemill_pipeline::Column;
+use tidemill_pipeline::{Column, PathStep};
 
-use super::columns::Value;
+use crate::columns::Value;
 use scan::{Expected, Kind, Scanner};
 
 /// What is wrong with a record.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Fault {
+pub(crate) struct Fault {
     /// Byte of the record.
-    pub(super) at: usize,
+    pub(crate) at: usize,
     /// What was expected there.
-    pub(super) what: &'static str,
+    pub(crate) what: &'static str,
     /// The slot whose value it lies in.
-    pub(super) slot: Option<usize>,
+    pub(crate) slot: Option<usize>,
 }
 
 /// Reads records; holds the spans of the last one's wanted values.
 #[derive(Debug)]
-pub(super) struct JsonReader {
-    /// Objects that hold wanted values; the first is the record.
+pub(crate) struct JsonReader {
+    /// Objects and arrays that hold wanted values; the first is the record.
     nodes: Vec<Node>,
     /// One for each distinct path.
     slots: Vec<Span>,
@@ -48,23 +48,25 @@ pub(super) struct JsonReader {
     scratch: String,
 }
 
-/// An object on the way to wanted values.
+/// An object or an array on the way to wanted values: which of the two it is, each record says.
 #[derive(Debug, Default)]
 struct Node {
-    /// Wanted members, sorted by name.
-    members: Vec<Member>,
+    /// Wanted members, sorted by name, when it is an object.
+    members: Vec<(String, Wanted)>,
+    /// Wanted elements, sorted by index, when it is an array.
+    elements: Vec<(u32, Wanted)>,
     /// The nth member of the last record, whatever it was.
     seen: Vec<Seen>,
     /// Every slot within.
     slots: Vec<usize>,
 }
 
-#[derive(Debug)]
-struct Member {
-    name: String,
-    /// Where its value is wanted.
+/// A value that is wanted, or holds one.
+#[derive(Debug, Default, Clone, Copy)]
+struct Wanted {
+    /// Where it goes itself.
     slot: Option<usize>,
-    /// Where something inside its value is wanted.
+    /// Where what is inside it goes.
     node: Option<usize>,
 }
 
@@ -90,9 +92,33 @@ struct Span {
 
 const ABSENT: Span = Span { start: 0, end: 0, kind: None };
 
+impl Node {
+    /// What is wanted at `step`, from here; made if there is nothing.
+    fn wanted(&mut self, step: &PathStep) -> &mut Wanted {
+        match step {
+            PathStep::Member(name) => {
+                let found = self.members.binary_search_by(|(own, _)| own.cmp(name));
+                let at = found.unwrap_or_else(|at| {
+                    self.members.insert(at, (name.clone(), Wanted::default()));
+                    at
+                });
+                &mut self.members[at].1
+            }
+            PathStep::Element(index) => {
+                let found = self.elements.binary_search_by(|(own, _)| own.cmp(index));
+                let at = found.unwrap_or_else(|at| {
+                    self.elements.insert(at, (*index, Wanted::default()));
+                    at
+                });
+                &mut self.elements[at].1
+            }
+        }
+    }
+}
+
 impl JsonReader {
     /// A reader of the columns' paths, and the slot of each column.
-    pub(super) fn new(columns: &[Column]) -> (JsonReader, Vec<usize>) {
+    pub(crate) fn new(columns: &[Column]) -> (JsonReader, Vec<usize>) {
         let mut reader = JsonReader {
             nodes: vec![Node::default()],
             slots: Vec::new(),
@@ -104,29 +130,21 @@ impl JsonReader {
     }
 
     /// The slot of `path`, which is made if there is none.
-    fn slot(&mut self, path: &[String]) -> usize {
+    fn slot(&mut self, path: &[PathStep]) -> usize {
         let mut node = 0;
         let mut within = vec![];
-        for (depth, name) in path.iter().enumerate() {
+        for (depth, step) in path.iter().enumerate() {
             within.push(node);
-            let members = &mut self.nodes[node].members;
-            let at = match members.binary_search_by(|member| member.name.cmp(name)) {
-                Ok(at) => at,
-                Err(at) => {
-                    members.insert(at, Member { name: name.clone(), slot: None, node: None });
-                    at
-                }
-            };
+            let (new_node, new) = (self.nodes.len(), self.slots.len());
+            let wanted = self.nodes[node].wanted(step);
             if depth + 1 < path.len() {
-                let new = self.nodes.len();
-                let next = *self.nodes[node].members[at].node.get_or_insert(new);
-                if next == new {
+                let next = *wanted.node.get_or_insert(new_node);
+                if next == new_node {
                     self.nodes.push(Node::default());
                 }
                 node = next;
             } else {
-                let new = self.slots.len();
-                let slot = *self.nodes[node].members[at].slot.get_or_insert(new);
+                let slot = *wanted.slot.get_or_insert(new);
                 if slot == new {
                     self.slots.push(ABSENT);
                     within.iter().for_each(|node| self.nodes[*node].slots.push(slot));
@@ -134,13 +152,13 @@ impl JsonReader {
                 return slot;
             }
         }
-        // A path without a name: the pipeline file cannot say that; such a column is always null.
+        // A path without a step: the pipeline file cannot say that; such a column is always null.
         self.slots.push(ABSENT);
         self.slots.len() - 1
     }
 
     /// Finds the wanted values of `record`.
-    pub(super) fn read(&mut self, record: &str) -> Result<(), Fault> {
+    pub(crate) fn read(&mut self, record: &str) -> Result<(), Fault> {
         self.slots.fill(ABSENT);
         self.faulty = None;
         let mut scanner = Scanner::new(record.as_bytes());
@@ -167,7 +185,7 @@ impl JsonReader {
 
     /// The value of a slot in `record`, which is the record that was read last.
     #[inline]
-    pub(super) fn value<'a>(
+    pub(crate) fn value<'a>(
         &'a mut self,
         slot: usize,
         record: &'a str,
@@ -192,7 +210,7 @@ impl JsonReader {
     }
 
     /// Where a slot's value begins.
-    pub(super) fn offset(&self, slot: usize) -> usize {
+    pub(crate) fn offset(&self, slot: usize) -> usize {
         self.slots[slot].start
     }
 
@@ -229,32 +247,78 @@ impl JsonReader {
                 scanner.value(depth)?;
                 continue;
             };
-            let Member { slot, node: inner, .. } = self.nodes[node].members[member];
-            let start = scanner.at();
-            let kind = match inner {
-                None => scanner.value(depth),
-                Some(inner) => {
-                    // Of two members of one name the last one counts, with all that is in it.
-                    for within in &self.nodes[inner].slots {
-                        self.slots[*within] = ABSENT;
-                    }
-                    if scanner.peek() == Some(b'{') {
-                        self.object(scanner, inner, depth + 1).map(|()| Kind::Composite)
-                    } else {
-                        scanner.value(depth)
-                    }
+            let wanted = self.nodes[node].members[member].1;
+            self.wanted(scanner, wanted, depth)?;
+        }
+        Ok(())
+    }
+
+    /// Reads the array at the scanner, which is the `depth`th from outside.
+    fn array(
+        &mut self,
+        scanner: &mut Scanner<'_>,
+        node: usize,
+        depth: usize,
+    ) -> Result<(), Expected> {
+        if depth > JSON_DEPTH_MAX {
+            return Err(scan::TOO_DEEP);
+        }
+        scanner.advance(1);
+        scanner.skip_space();
+        if scanner.peek() == Some(b']') {
+            scanner.advance(1);
+            return Ok(());
+        }
+        let mut next = 0; // of the wanted elements
+        for index in 0u32.. {
+            match self.nodes[node].elements.get(next) {
+                Some(&(at, wanted)) if at == index => {
+                    next += 1;
+                    self.wanted(scanner, wanted, depth)?;
                 }
-            };
-            let kind = match kind {
-                Ok(kind) => kind,
-                Err(what) => {
-                    self.faulty = self.faulty.or(slot);
-                    return Err(what);
-                }
-            };
-            if let Some(slot) = slot {
-                self.slots[slot] = Span { start, end: scanner.at(), kind: Some(kind) };
+                _ => drop(scanner.value(depth)?),
             }
+            if !scanner.element()? {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// Reads a value inside `depth` objects and arrays that is wanted, or holds one.
+    #[inline]
+    fn wanted(
+        &mut self,
+        scanner: &mut Scanner<'_>,
+        Wanted { slot, node }: Wanted,
+        depth: usize,
+    ) -> Result<(), Expected> {
+        let start = scanner.at();
+        let kind = match node {
+            None => scanner.value(depth),
+            Some(inner) => {
+                // Of two members of one name the last one counts, with all that is in it.
+                for within in &self.nodes[inner].slots {
+                    self.slots[*within] = ABSENT;
+                }
+                match scanner.peek() {
+                    Some(b'{') => self.object(scanner, inner, depth + 1).map(|()| Kind::Composite),
+                    Some(b'[') if !self.nodes[inner].elements.is_empty() => {
+                        self.array(scanner, inner, depth + 1).map(|()| Kind::Composite)
+                    }
+                    _ => scanner.value(depth),
+                }
+            }
+        };
+        let kind = match kind {
+            Ok(kind) => kind,
+            Err(what) => {
+                self.faulty = self.faulty.or(slot);
+                return Err(what);
+            }
+        };
+        if let Some(slot) = slot {
+            self.slots[slot] = Span { start, end: scanner.at(), kind: Some(kind) };
         }
         Ok(())
     }
@@ -262,8 +326,7 @@ impl JsonReader {
     /// The wanted member of this name, as it is written between its quotes.
     fn member(&mut self, node: usize, name: scan::Name<'_>) -> Option<usize> {
         let members = &self.nodes[node].members;
-        let find =
-            |name: &[u8]| members.binary_search_by(|member| member.name.as_bytes().cmp(name)).ok();
+        let find = |name: &[u8]| members.binary_search_by(|(own, _)| own.as_bytes().cmp(name)).ok();
         if !name.escaped {
             return find(name.bytes);
         }
