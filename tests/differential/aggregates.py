@@ -32,7 +32,9 @@ class Aggregates:
         if self.random.random() < 0.3:
             behind = " FILTER (WHERE {%d})" % len(args)
             args += (self.maker.predicate(1),)
-        return node(type, call + behind, *args, duck=around.replace("{}", duck + behind), exact=exact, off=off)
+        return node(
+            type, call + behind, *args, duck=around.replace("{}", duck + behind), exact=exact, off=off
+        )
 
     def count(self):
         if self.random.random() < 0.5:

@@ -9,10 +9,11 @@ after it. A failure prints the smallest pipeline and input that shows it, and it
     data.py           random rows                        program.py   runs the program
     nodes.py          expressions as trees               duck.py      runs DuckDB
     expressions.py    random expressions                 compare.py   compares rows
-    aggregates.py     random aggregates                  check.py     runs a pipeline and judges it
-    *_cases.py        random queries, in both dialects   shrink.py    makes a failing pipeline smaller
-    exact.py          decimals, in exact arithmetic      plant.py     faults that must be found
-    pipelines.py      pipelines of all kinds             report.py    prints a failure
+    predicates.py     those that are true or false       check.py     runs a pipeline and judges it
+    aggregates.py     random aggregates                  shrink.py    makes a failing pipeline smaller
+    *_cases.py        random queries, in both dialects   plant.py     faults that must be found
+    exact.py          decimals, in exact arithmetic      report.py    prints a failure
+    pipelines.py      pipelines of all kinds
 
 differences.md lists where the two engines may differ, why, and that no such query is made.
 """

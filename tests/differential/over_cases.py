@@ -8,7 +8,7 @@ from cases import Case, named
 from expressions import Maker
 from nodes import leaf, node
 from rows_cases import ID
-from window_cases import key_text
+from window_cases import key_text, window
 
 KEEPS = {"forever": None, "10s": 10_000, "1m": 60_000, "1h": 3_600_000}
 
@@ -203,8 +203,6 @@ class OverResults(Case):
 
 
 def over_results(random, maker, data):
-    from window_cases import window
-
     key = random.choice([column for column in maker.columns if column.tide in ("k", "g", "b")])
     shown = [
         leaf(key.type, "k0"),

@@ -81,7 +81,7 @@ class Shrinker:
                     else:
                         start += size
                 size //= 2
-        for name, stream in pipeline.data.streams.items():
+        for stream in pipeline.data.streams.values():
             plain = dataclasses.replace(stream, blocks=[0] * len(stream.rows), time_type="timestamp_ms")
             if plain != stream:
                 tried = with_part(pipeline, "streams", plain)
