@@ -25,6 +25,7 @@ use args::{Args, Command};
 use problem::Problem;
 
 fn main() -> ExitCode {
+    quiet_planner();
     let done = match Args::parse().command {
         Command::Run(args) => run::run(args),
         Command::Check { pipeline } => check::check(&pipeline),
@@ -36,6 +37,16 @@ fn main() -> ExitCode {
         show(&report);
         ExitCode::FAILURE
     })
+}
+
+/// A panic of the planner is shown as an error of the query, without a stack trace before it.
+fn quiet_planner() {
+    let shown = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        if std::thread::current().name() != Some(tidemill_plan::PLANNER_THREAD) {
+            shown(panic);
+        }
+    }));
 }
 
 /// Shows an error with its place and help, on stderr.

@@ -108,7 +108,7 @@ async fn tick(case: &Case, store: DynamoStore) -> Result<Consumed> {
     let open = Box::new(State::new(&plan).map_err(|error| text(&error))?);
     let sink = "nowhere".to_string();
     let names = pipeline.queries.keys();
-    let results = names.map(|query| (query.clone(), sink.clone())).collect();
+    let results = names.map(|query| (query.clone(), vec![sink.clone()])).collect();
     let routes = Routes { results, dead_letters: sink.clone() };
     let sinks = BTreeMap::from([(sink, Box::new(Nowhere) as Box<dyn Sink>)]);
     let emit = Emit::new(sinks, routes).map_err(|error| text(&error))?;

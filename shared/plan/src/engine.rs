@@ -26,9 +26,10 @@ use crate::functions::{
 use crate::leaf::{ClosedWindowsPlanner, StreamScan};
 use crate::one_key;
 use crate::optimizer;
-use crate::rows;
 use crate::tables::StaticTable;
 use crate::typed;
+use crate::volatile;
+use crate::window_keys;
 
 /// Functions of a Rust program's own, for use in its pipeline's SQL.
 #[derive(Debug, Clone, Default)]
@@ -88,6 +89,8 @@ pub(crate) fn session(time: &CheckpointTime, functions: &Functions) -> SessionCo
         .with_physical_optimizer_rules(optimizer::physical_rules())
         .build();
     let context = SessionContext::new_with_state(state);
+    // The time of planning, which a replay would not have again.
+    context.deregister_udf("current_time");
     for function in time_functions(time) {
         context.register_udf(function.as_ref().clone());
     }
@@ -145,20 +148,20 @@ pub(crate) fn needed_columns(state: &SessionState, plan: LogicalPlan) -> Result<
 pub(crate) fn physical(state: &SessionState, plan: &LogicalPlan) -> Result<Arc<dyn ExecutionPlan>> {
     let planner =
         DefaultPhysicalPlanner::with_extension_planners(vec![Arc::new(ClosedWindowsPlanner)]);
-    let plan = one_key::keyed(plan.clone())?;
+    let plan = one_key::keyed(window_keys::as_columns(plan.clone())?)?;
     now(planner.create_physical_plan(&plan, state))?
 }
 
 /// An expression as the engine runs it, which must give the same value whenever it is evaluated, of the
 /// type that the plan says.
 pub(crate) fn physical_expr(expr: &Expr, schema: &DFSchema) -> Result<Arc<dyn PhysicalExpr>> {
-    rows::check_volatile(expr)?;
+    volatile::check_expr(expr)?;
     planned(&optimizer::written(expr.clone(), schema)?, schema)
 }
 
 /// The same for a condition, of which null is as good as false.
 pub(crate) fn physical_condition(expr: &Expr, schema: &DFSchema) -> Result<Arc<dyn PhysicalExpr>> {
-    rows::check_volatile(expr)?;
+    volatile::check_expr(expr)?;
     planned(&optimizer::written_condition(expr.clone(), schema)?, schema)
 }
 

@@ -43,6 +43,8 @@ mod state_part;
 mod statement;
 mod tables;
 mod typed;
+mod volatile;
+mod window_keys;
 mod windowed;
 
 pub use aggregates::StageAggregate;
@@ -52,7 +54,9 @@ pub use explain::explain;
 pub use functions::CheckpointTime;
 pub use graph::{AggregateRows, Derived, Glue, Graph, Ingested, Node, NodeKind, OperatorPlan};
 pub use leaf::{Feed, ORDER, ROW, Slot, WINDOW_END, WINDOW_START};
-pub use query::{LOG_CONTENT, PipelinePlan, QueryPlan, plan, plan_with, shows_content};
+pub use query::{
+    LOG_CONTENT, PLANNER_THREAD, PipelinePlan, QueryPlan, plan, plan_with, shows_content,
+};
 pub use result_key::{Edge, ResultKey};
 pub use revisions::{Condition, OP, REVISION, Revisions, TIMING, Timing};
 pub use run::Runner;

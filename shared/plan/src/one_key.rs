@@ -13,13 +13,15 @@
 
 use arrow::datatypes::DataType;
 use datafusion::common::tree_node::{Transformed, TreeNode};
-use datafusion::common::{DFSchema, Result};
+use datafusion::common::{DFSchema, Result, ScalarValue};
 use datafusion::logical_expr::expr::{
-    AggregateFunction, Alias, Case, GroupingSet, InList, Sort, WindowFunction,
+    AggregateFunction, Alias, Case, GroupingSet, InList, ScalarFunction, Sort, WindowFunction,
 };
 use datafusion::logical_expr::expr_rewriter::NamePreserver;
 use datafusion::logical_expr::utils::merge_schema;
-use datafusion::logical_expr::{Aggregate, BinaryExpr, Expr, ExprSchemable, LogicalPlan, Window};
+use datafusion::logical_expr::{
+    Aggregate, BinaryExpr, Expr, ExprSchemable, LogicalPlan, Window, lit, when,
+};
 
 use crate::functions::one_zero::one_zero;
 use crate::lineage::plain;
@@ -35,6 +37,7 @@ pub(crate) fn compared(expr: Expr, schema: &DFSchema) -> Result<Expr> {
     let done = expr.transform_up(|part| match part {
         Expr::InList(list) => in_list(list, schema),
         Expr::Case(case) if case.expr.is_some() => case_of(case, schema),
+        Expr::ScalarFunction(call) if call.func.name() == "nullif" => null_if(call, schema),
         Expr::BinaryExpr(comparison) if compares(comparison.op) => {
             let left = comparable(*comparison.left, schema)?;
             let right = comparable(*comparison.right, schema)?;
@@ -82,6 +85,20 @@ fn case_of(case: Case, schema: &DFSchema) -> Result<Transformed<Expr>> {
         .collect::<Result<_>>()?;
     let case = Case::new(Some(Box::new(base)), branches, case.else_expr);
     Ok(Transformed::yes(Expr::Case(case)))
+}
+
+/// NULLIF of floats as CASE: the engine's compares by bits, so that -0.0 is not 0.0.
+fn null_if(call: ScalarFunction, schema: &DFSchema) -> Result<Transformed<Expr>> {
+    let [value, other] = call.args.as_slice() else {
+        return Ok(Transformed::no(Expr::ScalarFunction(call)));
+    };
+    if !is_float(value, schema)? && !is_float(other, schema)? {
+        return Ok(Transformed::no(Expr::ScalarFunction(call)));
+    }
+    let data_type = call.func.return_type(&[value.get_type(schema)?, other.get_type(schema)?])?;
+    let equal = one_zero(value.clone(), schema)?.eq(one_zero(other.clone(), schema)?);
+    let case = when(equal, lit(ScalarValue::try_from(&data_type)?)).otherwise(value.clone())?;
+    Ok(Transformed::yes(case))
 }
 
 /// A literal stays one: the engine looks values up among literals.

@@ -41,6 +41,9 @@ pub struct PipelinePlan {
     pub show_content: bool,
 }
 
+/// Name of the thread that plans: what panics there is reported as a refusal of its query.
+pub const PLANNER_THREAD: &str = "plan";
+
 /// The variable that asks for errors which quote values of records.
 pub const LOG_CONTENT: &str = "TIDEMILL_LOG_CONTENT";
 
@@ -152,7 +155,7 @@ pub fn plan_with(
     functions: &Functions,
 ) -> std::result::Result<PipelinePlan, PlanErrors> {
     std::thread::scope(|scope| {
-        let thread = std::thread::Builder::new().name("plan".to_string());
+        let thread = std::thread::Builder::new().name(PLANNER_THREAD.to_string());
         let planning = thread
             .stack_size(PLAN_STACK_BYTES)
             .spawn_scoped(scope, || plan_here(pipeline, functions));
@@ -181,7 +184,7 @@ fn plan_here(
     let mut queries = Vec::new();
     for query in pipeline.queries.values() {
         let known = Known { streams: &streams, static_tables: &static_tables, functions };
-        match plan_query(&context, known, query) {
+        match plan_caught(&context, known, query) {
             Ok(planned) => queries.push(Arc::new(planned)),
             Err(refusal) => errors.push(refusal.into_mistake(&pipeline.file, query)),
         }
@@ -199,6 +202,22 @@ struct Known<'a> {
     streams: &'a Arc<BTreeMap<String, Stream>>,
     static_tables: &'a BTreeMap<String, StaticTable>,
     functions: &'a Functions,
+}
+
+/// Plans a query. A panic of the engine's planner is a refusal of this query and not the end of the
+/// program.
+fn plan_caught(
+    context: &SessionContext,
+    known: Known<'_>,
+    query: &Query,
+) -> std::result::Result<QueryPlan, Refusal> {
+    // Whatever a panic left half done belongs to this query's planning and is dropped with it.
+    let planning = std::panic::AssertUnwindSafe(|| plan_query(context, known, query));
+    std::panic::catch_unwind(planning).unwrap_or_else(|_| {
+        let message = "the planner stopped at an error of its own";
+        Err(Refusal::new("plan::engine", message)
+            .help("please report it with the query; a simpler spelling of the same may work"))
+    })
 }
 
 fn plan_query(

@@ -8,15 +8,15 @@ use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion::common::{Column, DFSchema, JoinType, Result, internal_err};
 use datafusion::datasource::source_as_provider;
 use datafusion::logical_expr::{
-    Distinct, Expr, LogicalPlan, Projection, TableScan, TableScanBuilder, Union, Volatility,
+    Distinct, Expr, LogicalPlan, Projection, TableScan, TableScanBuilder, Union,
 };
 
 use crate::error::Refusal;
-use crate::functions::TIME_FUNCTIONS;
 use crate::leaf::{ROW, StreamScan, WINDOW_END, WINDOW_START};
 use crate::lineage::{any_node, leaf_name, origin, plain};
 use crate::split::is_closed;
 use crate::stage::count::CountShape;
+use crate::volatile::{is_volatile, refuse_volatile};
 
 /// The stream that a leaf scans, with its windows.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -256,7 +256,7 @@ fn check_expressions(plan: &LogicalPlan) -> Result<()> {
         let passes = bare && matches!(plain(&expr), Expr::Column(_));
         expr.apply(|part| {
             if let Expr::ScalarFunction(call) = part
-                && call.func.signature().volatility == Volatility::Volatile
+                && is_volatile(call)
             {
                 return Err(refuse_volatile(call.func.name(), true).into_engine());
             }
@@ -297,32 +297,6 @@ pub(crate) fn subquery_of(expr: &Expr) -> Option<&LogicalPlan> {
 pub(crate) fn refuse_subquery() -> Refusal {
     Refusal::new("plan::subquery", "a subquery over a stream inside an expression cannot run")
         .help("aggregate it over the same windows in FROM and join ON window_start, window_end")
-}
-
-/// Why a volatile function is refused.
-pub(crate) fn refuse_volatile(name: &str, in_ingest: bool) -> Refusal {
-    let is_time = TIME_FUNCTIONS.contains(&name);
-    let help = match (is_time, in_ingest) {
-        (true, _) => {
-            "now() is the checkpoint's time: use it above the aggregate, in the SELECT or HAVING of closed windows; below it use the event time or arrival_time"
-        }
-        _ => {
-            "results must be the same when they are computed again after a crash; use a column of the event instead"
-        }
-    };
-    Refusal::new("plan::volatile", format!("{name}() gives another value each time it is called"))
-        .help(help)
-}
-
-/// Refuses an expression with a function that gives another value each time, `now()` among them.
-pub(crate) fn check_volatile(expr: &Expr) -> Result<()> {
-    expr.apply(|part| match part {
-        Expr::ScalarFunction(call) if call.func.signature().volatility == Volatility::Volatile => {
-            Err(refuse_volatile(call.func.name(), true).into_engine())
-        }
-        _ => Ok(TreeNodeRecursion::Continue),
-    })?;
-    Ok(())
 }
 
 fn is_early_window(input: &LogicalPlan, column: &Column) -> bool {

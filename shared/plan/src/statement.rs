@@ -10,15 +10,17 @@ use std::sync::Arc;
 
 use arrow::datatypes::SchemaRef;
 use datafusion::common::Result;
+use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::execution::context::SessionContext;
 use datafusion::execution::session_state::SessionState;
-use datafusion::logical_expr::LogicalPlan;
+use datafusion::logical_expr::{Expr, LogicalPlan};
 use datafusion::sql::parser::Statement;
 use tidemill_pipeline::{Query, Stream};
 
 use crate::engine;
 use crate::error::Refusal;
 use crate::lateral;
+use crate::lineage::any_part;
 use crate::schema::stream_schema;
 use crate::sql;
 use crate::tables::StaticTable;
@@ -48,7 +50,30 @@ pub(crate) fn logical_plan(
     sql::ignored::statement(&statement, &query.sql, &|name| engine::is_scalar(state, name))
         .map_err(refused)?;
     let statement = Statement::Statement(Box::new(statement));
-    lateral::joined(engine::now(state.statement_to_plan(statement))??)
+    let plan = lateral::joined(engine::now(state.statement_to_plan(statement))??)?;
+    check_subqueries(&plan)?;
+    Ok(plan)
+}
+
+/// Refuses IN and EXISTS of a subquery as a value: the engine runs them as joins, under WHERE alone.
+fn check_subqueries(plan: &LogicalPlan) -> Result<()> {
+    plan.apply_with_subqueries(|node| {
+        let asks = |part: &Expr| matches!(part, Expr::InSubquery(_) | Expr::Exists(_));
+        let is_filter = matches!(node, LogicalPlan::Filter(_));
+        if !is_filter && node.expressions().iter().any(|expr| any_part(expr, asks)) {
+            return Err(Refusal::new(
+                "plan::subquery::value",
+                "IN (SELECT …) and EXISTS (SELECT …) can stand in WHERE and HAVING alone",
+            )
+            .help(
+                "join the table, LEFT JOIN (SELECT DISTINCT k, TRUE AS found FROM t) t ON t.k = s.k, and \
+                 write COALESCE(t.found, FALSE)",
+            )
+            .into_engine());
+        }
+        Ok(TreeNodeRecursion::Continue)
+    })?;
+    Ok(())
 }
 
 /// Everything that FROM can read by its name.

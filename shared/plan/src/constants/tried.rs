@@ -38,6 +38,8 @@ const TRIED: &[(&str, usize, Meaning)] = &[
     ("date_format", 1, Meaning::Format),
     ("date_part", 0, Meaning::Part),
     ("date_trunc", 0, Meaning::Trunc),
+    // `/` of decimals.
+    ("decimal_division", 1, Meaning::Number),
     ("digest", 1, Meaning::Name),
     ("encode", 1, Meaning::Name),
     ("regexp_count", 1, Meaning::Pattern),

@@ -21,6 +21,7 @@ const FUNCTIONS: &[(&str, &str)] = &[
     ("count_distinct", "COUNT(DISTINCT x)"),
     ("count_if", "COUNT(*) FILTER (WHERE x > 1)"),
     ("countif", "COUNT(*) FILTER (WHERE x > 1)"),
+    ("current_time", "CAST(now() AS TIME), above the aggregate"),
     ("current_watermark", "window_end, or the event time: what comes is final"),
     ("date_add", "ts + INTERVAL '1' DAY"),
     ("date_diff", "date_part('epoch', b - a), in seconds"),

@@ -151,6 +151,10 @@ fn what_cannot_run_is_refused_with_a_way_out() {
         ),
         ("SELECT k, COUNT(*) FROM TUMBLE(s, ts) GROUP BY k, window_end", "plan::window::arguments"),
         ("SELECT k, ROW_NUMBER() OVER (ORDER BY v) FROM s", "plan::over::order"),
+        // It was the time of planning, which a replay after a restart does not have again.
+        ("SELECT k, ts, CAST(current_time AS STRING) AS t FROM s", "plan::sql"),
+        // Showed the engine's own text.
+        ("SELECT k, k IN (SELECT k FROM names) AS known FROM s", "plan::subquery::value"),
         ("SELECT s.k FROM s JOIN r ON s.k = r.k", "plan::join::unbounded"),
         ("SELECT s.k FROM s JOIN r ON s.k = r.k AND s.ts > r.at", "plan::join::unbounded"),
         (

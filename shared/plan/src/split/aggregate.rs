@@ -6,7 +6,7 @@ use std::sync::Arc;
 use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
 use datafusion::common::{Column, DFSchemaRef, Result};
 use datafusion::logical_expr::{
-    Aggregate, Expr, Extension, LogicalPlan, UserDefinedLogicalNodeCore, Volatility,
+    Aggregate, Expr, Extension, LogicalPlan, UserDefinedLogicalNodeCore,
 };
 use tidemill_model::WindowShape;
 
@@ -16,6 +16,7 @@ use crate::leaf::ClosedWindows;
 use crate::lineage::{any_node, any_part, leaf_name, origin, plain};
 use crate::rows::{self, Scanned};
 use crate::stage::{OutputColumn, Stage, window_column};
+use crate::volatile::{is_volatile, refuse_volatile};
 
 /// The windows over rows that an aggregate's input has, if it has.
 pub(super) fn windows_over_rows(input: &LogicalPlan) -> Result<Option<Assigned>> {
@@ -196,10 +197,8 @@ pub(super) fn check_aggregate_expressions(aggregate: &Aggregate) -> Result<()> {
                         .help("use window_start and window_end as plain columns of GROUP BY, or above the aggregate"),
                     );
                 }
-                Expr::ScalarFunction(call)
-                    if call.func.signature().volatility == Volatility::Volatile =>
-                {
-                    refusal = Some(rows::refuse_volatile(call.func.name(), true));
+                Expr::ScalarFunction(call) if is_volatile(call) => {
+                    refusal = Some(refuse_volatile(call.func.name(), true));
                 }
                 _ => return Ok(TreeNodeRecursion::Continue),
             }

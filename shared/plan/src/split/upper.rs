@@ -8,17 +8,17 @@
 
 use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion::common::{Column, Result};
-use datafusion::logical_expr::{Expr, Join, JoinType, LogicalPlan, Volatility, Window};
+use datafusion::logical_expr::{Expr, Join, JoinType, LogicalPlan, Window};
 use std::sync::Arc;
 use tidemill_model::WindowShape;
 
 use crate::error::Refusal;
-use crate::functions::TIME_FUNCTIONS;
 use crate::graph;
 use crate::leaf::ClosedWindows;
 use crate::lineage::{any_node, any_part, origin, origin_of_index, plain};
 use crate::rows;
 use crate::stage::OutputColumn;
+use crate::volatile;
 
 /// The stages that enter the upper plan, rising.
 pub(crate) fn stages_above(upper: &LogicalPlan) -> Result<Vec<usize>> {
@@ -54,7 +54,7 @@ pub(super) fn shape_above(upper: &LogicalPlan) -> Result<Option<WindowShape>> {
 
 /// Above rows only what looks at one row at a time can run, and with it joins with static tables.
 pub(super) fn check_rows(upper: &LogicalPlan) -> Result<()> {
-    check_volatile(upper)?;
+    volatile::check_upper(upper)?;
     upper.apply(|node| {
         let is_lookup =
             |join: &Join| closes(&join.left) != closes(&join.right) && !keeps_table_rows(join);
@@ -121,33 +121,8 @@ pub(crate) fn is_row_wise(plan: &LogicalPlan) -> bool {
             .all(|expr| !any_part(expr, |part| rows::subquery_of(part).is_some()))
 }
 
-/// Refuses functions that give another value when a result is computed again.
-pub(super) fn check_volatile(plan: &LogicalPlan) -> Result<()> {
-    plan.apply_with_subqueries(|node| {
-        for expr in node.expressions() {
-            let mut refusal = None;
-            expr.apply(|part| {
-                if let Expr::ScalarFunction(call) = part {
-                    let name = call.func.name();
-                    let volatile = call.func.signature().volatility == Volatility::Volatile;
-                    if volatile && !TIME_FUNCTIONS.contains(&name) {
-                        refusal = Some(rows::refuse_volatile(name, false));
-                        return Ok(TreeNodeRecursion::Stop);
-                    }
-                }
-                Ok(TreeNodeRecursion::Continue)
-            })?;
-            if let Some(refusal) = refusal {
-                return Err(refusal.into_engine());
-            }
-        }
-        Ok(TreeNodeRecursion::Continue)
-    })?;
-    Ok(())
-}
-
 pub(super) fn check_upper(plan: &LogicalPlan, shape: WindowShape, stages: usize) -> Result<()> {
-    check_volatile(plan)?;
+    volatile::check_upper(plan)?;
     let session = matches!(shape, WindowShape::Session { .. });
     plan.apply_with_subqueries(|node| {
         let apart = |exprs: &[Expr], input: &LogicalPlan| keeps_windows(exprs, input, shape);

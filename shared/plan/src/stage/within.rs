@@ -16,7 +16,6 @@
 
 use arrow::datatypes::SchemaRef;
 use datafusion::common::Result;
-use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::logical_expr::{Extension, JoinType, LogicalPlan};
 use std::sync::Arc;
 use tidemill_model::WindowShape;
@@ -25,9 +24,9 @@ use crate::error::Refusal;
 use crate::graph::{Derived, Glue, NewStage, OperatorPlan, Times, leaves};
 use crate::leaf::ClosedWindows;
 use crate::lineage::{any_node, origins_of_index};
-use crate::rows;
 use crate::split::{is_closed, window_output};
 use crate::stage::OutputColumn;
+use crate::volatile;
 
 /// A plan that is run window by window.
 #[derive(Debug, Clone)]
@@ -77,7 +76,7 @@ fn edge(leaf: &ClosedWindows) -> Option<(usize, OutputColumn, i64)> {
 impl WithinStage {
     /// The stage that `plan`, over windows of `shape`, is.
     pub(crate) fn cut(plan: &LogicalPlan, shape: WindowShape) -> Result<NewStage> {
-        check_volatile(plan)?;
+        volatile::check_between_stages(plan)?;
         let mut read: Vec<ClosedWindows> = Vec::new();
         leaves(plan, &mut |leaf| {
             if !read.iter().any(|known| known.stage == leaf.stage) {
@@ -158,14 +157,4 @@ fn times(plan: &LogicalPlan, inputs: &[WithinInput], last_ms: i64) -> Times {
         }
     }
     told
-}
-
-/// Refuses functions that give another value each time, `now()` among them: results pass through other
-/// stages before they are emitted.
-fn check_volatile(plan: &LogicalPlan) -> Result<()> {
-    plan.apply_with_subqueries(|node| {
-        node.expressions().iter().try_for_each(rows::check_volatile)?;
-        Ok(TreeNodeRecursion::Continue)
-    })?;
-    Ok(())
 }
