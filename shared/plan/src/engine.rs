@@ -148,7 +148,7 @@ pub(crate) fn needed_columns(state: &SessionState, plan: LogicalPlan) -> Result<
 pub(crate) fn physical(state: &SessionState, plan: &LogicalPlan) -> Result<Arc<dyn ExecutionPlan>> {
     let planner =
         DefaultPhysicalPlanner::with_extension_planners(vec![Arc::new(ClosedWindowsPlanner)]);
-    let plan = one_key::keyed(window_keys::as_columns(plan.clone())?)?;
+    let plan = window_keys::as_columns(one_key::keyed(plan.clone())?)?;
     now(planner.create_physical_plan(&plan, state))?
 }
 

@@ -8,7 +8,7 @@
 //! # Invariants
 //! 1. The node's columns keep their names, order and types.
 //!
-//! Not here: floats as keys (`one_key`).
+//! Not here: floats as keys (`one_key`), which comes first and may put two names around a call.
 
 use std::sync::Arc;
 

@@ -21,8 +21,13 @@ pub fn sql(input: &[u8]) -> Reached {
     let sql = String::from_utf8_lossy(input);
     let text = format!("{}\n[queries.q]\nsql = \"{}\"\n", *SHOP, escaped(&sql));
     let Ok(pipeline) = parse("pipeline.toml", &text, Path::new(FOLDER), &|_| None) else {
-        // No SQL at all, and a file that is too large, are refused before.
-        assert!(sql.trim().is_empty() || text.len() > tidemill_pipeline::PIPELINE_FILE_BYTES_MAX);
+        // No SQL at all, control characters, and a file that is too large, are refused before.
+        let is_control = |c: char| c.is_control() && !['\t', '\n', '\r'].contains(&c);
+        assert!(
+            sql.trim().is_empty()
+                || sql.contains(is_control)
+                || text.len() > tidemill_pipeline::PIPELINE_FILE_BYTES_MAX
+        );
         return Reached::Rejected;
     };
     assert_eq!(pipeline.queries["q"].sql, *sql, "SQL comes out of the file as it was put in");
