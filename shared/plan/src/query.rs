@@ -245,16 +245,7 @@ fn plan_statement(
     query: &Query,
 ) -> Result<QueryPlan> {
     has_columns(&plan)?;
-    let analyzed =
-        state.analyzer().execute_and_check(plan.clone(), state.config_options(), |_, _| {});
-    let plan = match analyzed {
-        Ok(analyzed) => analyzed,
-        Err(error) => {
-            // Where a constant is the reason, that says more.
-            constants::check(&plan, &query.sql)?;
-            return Err(error);
-        }
-    };
+    let plan = state.analyzer().execute_and_check(plan, state.config_options(), |_, _| {})?;
     constants::check(&plan, &query.sql)?;
     let options =
         Options { grace_ms: query.grace_ms, keep: query.keep, incomplete: query.incomplete };

@@ -7,8 +7,8 @@
 //! expression that matches everything (#24379).
 //!
 //! # Invariants
-//! 1. An expression that fails to evaluate is left as it is, but for a cast of a literal, which can
-//!    never give a value: planning fails with it.
+//! 1. An expression that fails to evaluate is left as it is; `constants` of the planner refuses it
+//!    then, and says what to write.
 //! 2. An expression has the same type before and after, but where its type depends on a literal that
 //!    was cast before it was known (the digits of ROUND): then it is the type of its values.
 
@@ -166,7 +166,6 @@ fn evaluate(expr: Expr) -> Result<Transformed<Expr>> {
     }
     match value(&expr) {
         Ok(value) => Ok(Transformed::yes(Expr::Literal(value, None))),
-        Err(error) if is_cast_of_literal(&expr) => Err(error),
         Err(_) => Ok(Transformed::no(expr)),
     }
 }
@@ -203,10 +202,6 @@ fn is_constant(expr: &Expr) -> bool {
         Ok(datafusion::common::tree_node::TreeNodeRecursion::Continue)
     });
     kind && all && applied.is_ok()
-}
-
-fn is_cast_of_literal(expr: &Expr) -> bool {
-    matches!(expr, Expr::Cast(Cast { expr, .. }) if matches!(expr.as_ref(), Expr::Literal(..)))
 }
 
 /// The value of an expression over literals.
