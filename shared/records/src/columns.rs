@@ -106,6 +106,11 @@ impl ColumnBuilder {
         self.nulls.len()
     }
 
+    /// Whether there is no value.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
     /// Adds `value`, or says why it is none of this column's.
     #[inline]
     pub fn push(&mut self, value: &Value<'_>) -> Result<(), String> {

@@ -92,7 +92,7 @@ impl OptimizerRule for WrittenOut {
         plan: LogicalPlan,
         _: &dyn OptimizerConfig,
     ) -> Result<Transformed<LogicalPlan>> {
-        rewritten(plan, |expr, schema| written_out(expr, schema))
+        rewritten(plan, written_out)
     }
 }
 

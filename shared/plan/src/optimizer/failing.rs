@@ -123,11 +123,13 @@ fn operator_fails(binary: &BinaryExpr, schema: &DFSchema) -> bool {
         }
         Operator::Multiply => {
             let whole = is_whole(left, schema) && is_whole(right, schema);
-            !whole && !(is_float(left, schema) && is_float(right, schema))
+            let float = is_float(left, schema) && is_float(right, schema);
+            !whole && !float
         }
         Operator::Divide | Operator::Modulo => {
             let float = is_float(left, schema) && is_float(right, schema);
-            !float && !(is_whole(left, schema) && divides_all(right))
+            let whole = is_whole(left, schema) && divides_all(right);
+            !float && !whole
         }
         _ => true,
     };

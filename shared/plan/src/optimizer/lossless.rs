@@ -36,16 +36,17 @@ pub(crate) fn keeps_all(from: &DataType, to: &DataType) -> bool {
         let whole = i32::from(precision) - i32::from(scale);
         return to_scale >= scale && i32::from(to_precision) - i32::from(to_scale) >= whole;
     }
-    match (from, to) {
+    matches!(
+        (from, to),
         (DataType::Float16, DataType::Float32 | DataType::Float64)
-        | (DataType::Float32, DataType::Float64)
-        | (DataType::Utf8, DataType::LargeUtf8 | DataType::Utf8View)
-        | (DataType::Binary, DataType::LargeBinary | DataType::BinaryView) => true,
-        (DataType::Date32, DataType::Timestamp(TimeUnit::Second | TimeUnit::Millisecond, None)) => {
-            true
-        }
-        _ => false,
-    }
+            | (DataType::Float32, DataType::Float64)
+            | (DataType::Utf8, DataType::LargeUtf8 | DataType::Utf8View)
+            | (DataType::Binary, DataType::LargeBinary | DataType::BinaryView)
+            | (
+                DataType::Date32,
+                DataType::Timestamp(TimeUnit::Second | TimeUnit::Millisecond, None)
+            )
+    )
 }
 
 /// Whether a cast gives a value for every value.

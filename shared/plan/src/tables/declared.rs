@@ -120,7 +120,8 @@ fn typed(array: &ArrayRef, column: &Column) -> Result<ArrayRef, String> {
             | ColumnType::TimestampUs
             | ColumnType::TimestampNs
     );
-    if !is_text && !(counts && array.data_type().is_numeric()) {
+    let is_count = counts && array.data_type().is_numeric();
+    if !is_text && !is_count {
         return cast(&arrow_type(column.data_type));
     }
     let texts = cast(&DataType::Utf8)?;

@@ -2,10 +2,13 @@
 
 use super::*;
 
+/// What a condition means for a row.
+type Meaning = Box<dyn Fn(&Row) -> Option<bool>>;
+
 /// A condition, as SQL and as what it means for a row.
 struct Condition {
     sql: String,
-    holds: Box<dyn Fn(&Row) -> Option<bool>>,
+    holds: Meaning,
 }
 
 /// Numbers from a seed.
