@@ -29,7 +29,7 @@ use datafusion::logical_expr::expr_rewriter::NamePreserver;
 use datafusion::logical_expr::utils::merge_schema;
 use datafusion::logical_expr::{
     Between, BinaryExpr, Cast, Expr, ExprSchemable, LogicalPlan, LogicalPlanBuilder, Operator,
-    Union, Values, WindowFrameBound,
+    Projection, Union, Values, WindowFrameBound,
 };
 use datafusion::optimizer::analyzer::AnalyzerRule;
 
@@ -70,15 +70,12 @@ fn of_node(plan: LogicalPlan) -> Result<Transformed<LogicalPlan>> {
             LogicalPlan::Join(join)
         }
         LogicalPlan::Values(values) => of_values(values)?,
-        LogicalPlan::Union(union) if union.schema.fields().iter().any(|it| is_nanoseconds(it)) => {
-            LogicalPlan::Union(Union::try_new_with_loose_types(union.inputs)?)
-        }
+        LogicalPlan::Union(union) => of_union(union)?,
         other => other,
     };
     Ok(Transformed::yes(plan.recompute_schema()?))
 }
 
-/// The type of a union's times before its inputs had theirs.
 fn is_nanoseconds(field: &Field) -> bool {
     matches!(field.data_type(), DataType::Timestamp(TimeUnit::Nanosecond, _))
 }
@@ -139,8 +136,60 @@ impl<'a> Operands<'a> {
         literals::adjust(&mut self, &types)?;
         let Some(types) = self.types(schema) else { return Ok(()) };
         times::adjust(&mut self, &types);
+        if self.beside != Beside::Computed {
+            self.doubles(&types);
+        }
         Ok(())
     }
+
+    /// Beside a float a decimal is a double. The engine makes a decimal of 15 digits after the point of
+    /// both, in which a large double fails and a small one is cut.
+    fn doubles(&mut self, types: &[DataType]) {
+        if !types.iter().any(DataType::is_floating) {
+            return;
+        }
+        for (expr, data_type) in self.exprs.iter_mut().zip(types) {
+            if data_type.is_decimal() {
+                let decimal = Box::new(std::mem::take(*expr));
+                **expr = Expr::Cast(Cast::new(decimal, DataType::Float64));
+            }
+        }
+    }
+}
+
+/// A UNION with the types that its inputs have now: doubles where one of them has floats and another
+/// decimals.
+fn of_union(union: Union) -> Result<LogicalPlan> {
+    let types = |column: usize| {
+        union.inputs.iter().map(move |input| input.schema().field(column).data_type())
+    };
+    let columns = union.schema.fields().len();
+    let is_mixed = |column: usize| {
+        types(column).any(|it| it.is_floating()) && types(column).any(|it| it.is_decimal())
+    };
+    let same_width = union.inputs.iter().all(|it| it.schema().fields().len() == columns);
+    if !same_width || !(0..columns).any(is_mixed) {
+        // The types of its times may be those that they had before its inputs had theirs.
+        let is_typed = !union.schema.fields().iter().any(|it| is_nanoseconds(it));
+        return Ok(LogicalPlan::Union(match is_typed {
+            true => union,
+            false => Union::try_new_with_loose_types(union.inputs)?,
+        }));
+    }
+    let mut inputs = Vec::new();
+    for input in &union.inputs {
+        let exprs = input.schema().iter().enumerate().map(|(index, (qualifier, field))| {
+            let column = Expr::from((qualifier, field));
+            match is_mixed(index) && field.data_type().is_decimal() {
+                true => Expr::Cast(Cast::new(Box::new(column), DataType::Float64))
+                    .alias_qualified(qualifier.cloned(), field.name()),
+                false => column,
+            }
+        });
+        let projection = Projection::try_new(exprs.collect(), Arc::clone(input))?;
+        inputs.push(Arc::new(LogicalPlan::Projection(projection)));
+    }
+    Ok(LogicalPlan::Union(Union::try_new_with_loose_types(inputs)?))
 }
 
 /// A part of an expression whose own parts are done.

@@ -55,6 +55,33 @@ fn value(columns: &Columns, expr: &str) -> Result<String> {
     Ok(rows[0][0].clone())
 }
 
+/// The engine made DECIMAL(30, 15) of both, so that large doubles failed and small ones were cut.
+#[test]
+fn a_decimal_beside_a_double_is_a_double() {
+    let columns: Columns = vec![
+        ("y", Arc::new(Float64Array::from(vec![1e300]))),
+        ("z", Arc::new(Float64Array::from(vec![1e-300]))),
+        ("d", decimals(&[-1], 10, 2)),
+    ];
+    for (expr, expected) in [
+        ("y = d", "false"),
+        ("y > CAST('1.00' AS DECIMAL(10, 2))", "true"),
+        ("z > CAST(0 AS DECIMAL(10, 2))", "true"),
+        ("y IS DISTINCT FROM d", "true"),
+        ("d BETWEEN -y AND z", "true"),
+        ("y IN (d, 2.5)", "false"),
+        ("COALESCE(CAST(NULL AS DECIMAL(10, 2)), y)", "1e300"),
+        ("GREATEST(d, z)", "1e-300"),
+        ("CASE WHEN d < 0 THEN y ELSE d END", "1e300"),
+        ("CASE d WHEN y THEN 1 ELSE 2 END", "2"),
+    ] {
+        assert_eq!(value(&columns, expr).unwrap(), expected, "{expr}");
+    }
+    let mut united = rows(&columns, "SELECT d AS x FROM t UNION ALL SELECT y FROM t").unwrap();
+    united.sort();
+    assert_eq!(united, [["-0.01"], ["1e300"]]);
+}
+
 fn decimals(values: &[i128], precision: u8, scale: i8) -> ArrayRef {
     let values = Decimal128Array::from(values.to_vec());
     Arc::new(values.with_precision_and_scale(precision, scale).unwrap())
