@@ -46,7 +46,8 @@ class Over(Case):
         return f"(SELECT *, sum(begins) OVER ({by} ROWS UNBOUNDED PRECEDING) AS island FROM ({begun}))"
 
     def options(self):
-        return {"keep": self.keep}
+        # Without a key some functions start anew and others do not.
+        return {"keep": self.keep if self.parts["keys"] else "forever"}
 
 
 def over(random, maker, data):

@@ -13,9 +13,10 @@
 
 use arrow::datatypes::DataType;
 use datafusion::common::tree_node::{Transformed, TreeNode};
-use datafusion::common::{DFSchema, Result, ScalarValue};
+use datafusion::common::{DFSchema, DataFusionError, Result, ScalarValue};
 use datafusion::logical_expr::expr::{
-    AggregateFunction, Alias, Case, GroupingSet, InList, ScalarFunction, Sort, WindowFunction,
+    AggregateFunction, Alias, Between, Case, GroupingSet, InList, ScalarFunction, Sort,
+    WindowFunction,
 };
 use datafusion::logical_expr::expr_rewriter::NamePreserver;
 use datafusion::logical_expr::utils::merge_schema;
@@ -38,6 +39,13 @@ pub(crate) fn compared(expr: Expr, schema: &DFSchema) -> Result<Expr> {
         Expr::InList(list) => in_list(list, schema),
         Expr::Case(case) if case.expr.is_some() => case_of(case, schema),
         Expr::ScalarFunction(call) if call.func.name() == "nullif" => null_if(call, schema),
+        Expr::Between(between) => {
+            let side =
+                |side: Box<Expr>| Ok::<_, DataFusionError>(Box::new(comparable(*side, schema)?));
+            let Between { expr, negated, low, high } = between;
+            let (expr, low, high) = (side(expr)?, side(low)?, side(high)?);
+            Ok(Transformed::yes(Expr::Between(Between::new(expr, negated, low, high))))
+        }
         Expr::BinaryExpr(comparison) if compares(comparison.op) => {
             let left = comparable(*comparison.left, schema)?;
             let right = comparable(*comparison.right, schema)?;

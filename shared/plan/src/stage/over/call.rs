@@ -66,7 +66,11 @@ pub(super) fn read(
         (WindowFunctionDefinition::AggregateUDF(fun), _) => {
             for arg in &params.args {
                 let arg = guarded(arg.clone(), params.filter.as_deref())?;
-                arguments.push(compiler.physical(&arg)?);
+                // The engine's sets of DISTINCT compare floats by their bits.
+                arguments.push(match params.distinct {
+                    true => compiler.key(&arg)?,
+                    false => compiler.physical(&arg)?,
+                });
             }
             if let Some(filter) = &params.filter {
                 arguments.push(compiler.condition(filter)?);
