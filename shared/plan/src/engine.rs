@@ -166,7 +166,7 @@ pub(crate) fn physical_condition(expr: &Expr, schema: &DFSchema) -> Result<Arc<d
 }
 
 fn planned(expr: &Expr, schema: &DFSchema) -> Result<Arc<dyn PhysicalExpr>> {
-    let expr = &one_key::compared(expr.clone(), schema)?;
+    let expr = &one_key::compared(expr.clone(), schema, &|_| false)?;
     let planning = PhysicalPlanningContext::default();
     let physical = create_physical_expr(expr, schema, &ExecutionProps::new(), &planning)?;
     typed::of_planned_type(physical, schema.inner())

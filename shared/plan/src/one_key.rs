@@ -13,7 +13,7 @@
 
 use arrow::datatypes::DataType;
 use datafusion::common::tree_node::{Transformed, TreeNode};
-use datafusion::common::{DFSchema, DataFusionError, Result, ScalarValue};
+use datafusion::common::{Column, DFSchema, DataFusionError, Result, ScalarValue};
 use datafusion::logical_expr::expr::{
     AggregateFunction, Alias, Between, Case, GroupingSet, InList, ScalarFunction, Sort,
     WindowFunction,
@@ -25,7 +25,7 @@ use datafusion::logical_expr::{
 };
 
 use crate::functions::one_zero::one_zero;
-use crate::lineage::plain;
+use crate::lineage::{origin, plain};
 use crate::meaning::compares;
 
 /// The plan, whose keys are compared as `=` compares them.
@@ -34,11 +34,23 @@ pub(crate) fn keyed(plan: LogicalPlan) -> Result<LogicalPlan> {
 }
 
 /// The expression, whose comparisons, IN and CASE hold every NaN for the same.
-pub(crate) fn compared(expr: Expr, schema: &DFSchema) -> Result<Expr> {
+///
+/// `is_read` says of which columns it is known that they hold values as they were read.
+pub(crate) fn compared(
+    expr: Expr,
+    schema: &DFSchema,
+    is_read: &dyn Fn(&Column) -> bool,
+) -> Result<Expr> {
+    let comparable = |expr: Expr, schema: &DFSchema| comparable(expr, schema, is_read);
     let done = expr.transform_up(|part| match part {
         Expr::InList(list) => in_list(list, schema),
         Expr::Case(case) if case.expr.is_some() => case_of(case, schema),
         Expr::ScalarFunction(call) if call.func.name() == "nullif" => null_if(call, schema),
+        Expr::ScalarFunction(mut call) if ["greatest", "least"].contains(&call.func.name()) => {
+            let args = call.args.into_iter().map(|arg| comparable(arg, schema));
+            call.args = args.collect::<Result<_>>()?;
+            Ok(Transformed::yes(Expr::ScalarFunction(call)))
+        }
         Expr::Between(between) => {
             let side =
                 |side: Box<Expr>| Ok::<_, DataFusionError>(Box::new(comparable(*side, schema)?));
@@ -59,11 +71,20 @@ pub(crate) fn compared(expr: Expr, schema: &DFSchema) -> Result<Expr> {
 
 /// An operand of a comparison. The engine knows that -0.0 is 0.0, but not that 0.0 / 0.0, whose sign
 /// is the processor's, is NaN as any other; what is read from a column has no sign.
-fn comparable(expr: Expr, schema: &DFSchema) -> Result<Expr> {
-    match plain(&expr) {
-        Expr::Column(_) | Expr::Literal(_, _) | Expr::Cast(_) => Ok(expr),
-        _ if expr.get_type(schema).is_ok() => one_zero(expr, schema),
-        _ => Ok(expr),
+fn comparable(expr: Expr, schema: &DFSchema, is_read: &dyn Fn(&Column) -> bool) -> Result<Expr> {
+    match is_as_read(&expr, is_read) || expr.get_type(schema).is_err() {
+        true => Ok(expr),
+        false => one_zero(expr, schema),
+    }
+}
+
+/// Whether a value was read or written, perhaps cast, and was not computed.
+fn is_as_read(expr: &Expr, is_read: &dyn Fn(&Column) -> bool) -> bool {
+    match plain(expr) {
+        Expr::Column(column) => is_read(column),
+        Expr::Literal(_, _) => true,
+        Expr::Cast(cast) => is_as_read(&cast.expr, is_read),
+        _ => false,
     }
 }
 
@@ -132,9 +153,18 @@ fn of_node(plan: LogicalPlan) -> Result<Transformed<LogicalPlan>> {
         LogicalPlan::TableScan(_) | LogicalPlan::Values(_) => return Ok(Transformed::no(plan)),
         plan => {
             let names = NamePreserver::new(&plan);
+            let inputs: Vec<LogicalPlan> = plan.inputs().into_iter().cloned().collect();
+            // Unchanged columns of streams and tables.
+            let is_read = |column: &Column| {
+                let of_leaf = |input: &LogicalPlan| {
+                    origin(input, column)
+                        .is_some_and(|(leaf, _)| matches!(leaf, LogicalPlan::TableScan(_)))
+                };
+                inputs.iter().any(of_leaf)
+            };
             plan.map_expressions(|expr| {
                 let name = names.save(&expr);
-                Ok(Transformed::yes(name.restore(compared(expr, &schema)?)))
+                Ok(Transformed::yes(name.restore(compared(expr, &schema, &is_read)?)))
             })?
         }
     };
