@@ -169,12 +169,11 @@ fn cases_give_what_is_right_when_they_are_killed() {
             workspace.write(file, &whole[..half]);
             halves.push((file, whole, last));
         }
-        let args = arguments(case, "1");
+        let mut args = arguments(case, "1");
         run_until_stored(&workspace, case, &args, &halves)?;
         for (file, whole, _) in &halves {
             workspace.write(file, whole);
         }
-        let mut args = args;
         args.push("--until-end".to_string());
         let ran = ran(&workspace, case, &args);
         compare(path, case, &workspace, &ran)

@@ -102,11 +102,7 @@ impl Filters {
         above: Option<Expr>,
         config: &dyn OptimizerConfig,
     ) -> Result<Transformed<LogicalPlan>> {
-        let schema = join.left.schema().join(join.right.schema())?;
-        let own = join.filter.take().map(split_conjunction_owned).unwrap_or_default();
-        let (failing, sure): (Vec<Expr>, Vec<Expr>) =
-            own.into_iter().partition(|it| can_fail(it, &schema));
-        join.filter = conjunction(sure);
+        let failing = take_failing(&mut join)?;
         let plan = match above {
             Some(above) => {
                 LogicalPlan::Filter(Filter::try_new(above, Arc::new(LogicalPlan::Join(join)))?)
@@ -171,6 +167,21 @@ fn stacked(base: LogicalPlan, sure: Vec<Expr>, failing: Vec<Expr>) -> Result<Log
     Ok(plan)
 }
 
+/// Takes those of a join's conditions off it that can fail.
+pub(super) fn take_failing(join: &mut Join) -> Result<Vec<Expr>> {
+    let schema = join.left.schema().join(join.right.schema())?;
+    let own = join.filter.take().map(split_conjunction_owned).unwrap_or_default();
+    let (failing, sure): (Vec<Expr>, Vec<Expr>) =
+        own.into_iter().partition(|it| can_fail(it, &schema));
+    join.filter = conjunction(sure);
+    Ok(failing)
+}
+
+/// Adds conditions at the end of a join's own.
+pub(super) fn add_conditions(join: &mut Join, conditions: Vec<Expr>) {
+    join.filter = conjunction(join.filter.take().into_iter().chain(conditions));
+}
+
 /// A join, which may stand under a filter, with more conditions at the end of its own.
 fn with_conditions(plan: LogicalPlan, conditions: Vec<Expr>) -> Result<LogicalPlan> {
     if conditions.is_empty() {
@@ -178,8 +189,7 @@ fn with_conditions(plan: LogicalPlan, conditions: Vec<Expr>) -> Result<LogicalPl
     }
     match plan {
         LogicalPlan::Join(mut join) => {
-            let own = join.filter.take().map(split_conjunction_owned).unwrap_or_default();
-            join.filter = conjunction(own.into_iter().chain(conditions));
+            add_conditions(&mut join, conditions);
             Ok(LogicalPlan::Join(join))
         }
         LogicalPlan::Filter(filter) => {

@@ -24,7 +24,7 @@ use datafusion::optimizer::optimizer::ApplyOrder;
 use datafusion::optimizer::{OptimizerConfig, OptimizerRule};
 
 use super::failing::can_fail;
-use super::filters::any_fails;
+use super::filters::{add_conditions, any_fails, take_failing};
 
 /// Finds a join's keys.
 #[derive(Debug, Default)]
@@ -55,11 +55,8 @@ impl OptimizerRule for JoinKeys {
         if join.null_aware {
             return self.engine.rewrite(LogicalPlan::Join(join), config);
         }
-        let schema = join.left.schema().join(join.right.schema())?;
-        let own = join.filter.take().map(split_conjunction_owned).unwrap_or_default();
-        let (failing, sure): (Vec<Expr>, Vec<Expr>) =
-            own.into_iter().partition(|it| can_fail(it, &schema));
-        join.filter = conjunction(sure.iter().cloned());
+        let failing = take_failing(&mut join)?;
+        let sure = join.filter.clone().map(split_conjunction_owned).unwrap_or_default();
         let found = self.engine.rewrite(LogicalPlan::Join(join), config)?;
         let LogicalPlan::Join(mut join) = found.data else { return Ok(found) };
         let (mut changed, mut rest) = (found.transformed, failing);
@@ -70,8 +67,7 @@ impl OptimizerRule for JoinKeys {
             join.on.push(behind_guards(&join, key, &sure)?);
             changed = true;
         }
-        let own = join.filter.take().map(split_conjunction_owned).unwrap_or_default();
-        join.filter = conjunction(own.into_iter().chain(rest));
+        add_conditions(&mut join, rest);
         Ok(Transformed::new_transformed(LogicalPlan::Join(join), changed))
     }
 }

@@ -54,7 +54,7 @@ pub(crate) fn resolve_columns(expr: &mut Expr, columns: &[&str]) {
 }
 
 /// A name as the engine looks it up.
-fn folded(name: &Ident) -> String {
+pub(super) fn folded(name: &Ident) -> String {
     match name.quote_style {
         Some(_) => name.value.clone(),
         None => name.value.to_ascii_lowercase(),

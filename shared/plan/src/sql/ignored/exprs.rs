@@ -10,6 +10,7 @@ use datafusion::sql::sqlparser::ast::{
 use datafusion::sql::sqlparser::tokenizer::Span;
 
 use super::{Checked, Walk};
+use crate::sql::names::folded;
 
 impl Walk<'_> {
     pub(super) fn expr(&self, expr: &Expr) -> Checked {
@@ -293,7 +294,7 @@ impl Walk<'_> {
                 return self.unused("a list of parameters before the arguments", help, span);
             }
         }
-        let scalar = (self.is_scalar)(&folded(name));
+        let scalar = (self.is_scalar)(&looked_up(name));
         if scalar {
             let upper = name.to_string().to_uppercase();
             let of = |clause: &str| format!("{clause} of {upper}, a function of one row,");
@@ -398,12 +399,9 @@ impl Walk<'_> {
 }
 
 /// A function's name as the engine looks it up.
-fn folded(name: &ObjectName) -> String {
+fn looked_up(name: &ObjectName) -> String {
     match name.0.as_slice() {
-        [ObjectNamePart::Identifier(name)] => match name.quote_style {
-            Some(_) => name.value.clone(),
-            None => name.value.to_lowercase(),
-        },
+        [ObjectNamePart::Identifier(name)] => folded(name),
         _ => name.to_string(),
     }
 }
