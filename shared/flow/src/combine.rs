@@ -149,7 +149,7 @@ impl QueryCombiner {
             if partial.num_rows() == 0 {
                 continue;
             }
-            // Types are not written: whoever reads the block takes those of the plan.
+            // Types are not written: merge reads the block with those of the plan.
             check_batch(&partial, ingested.partial())?;
             blocks.push(Block {
                 query: self.plan.fingerprint,

@@ -39,7 +39,7 @@
 //! | `EliminateGroupByConstant` | kept: a literal is no key, unless it is the only one |
 //! | `CommonSubexprEliminate` | kept: takes out only what is evaluated for every row anyway, not what is behind AND, OR, CASE |
 //! | `ExtractLeafExpressions`, `PushDownLeafProjections` | off: they move fields of structs below filters |
-//! | `OptimizeProjections` | kept: drops columns that nobody reads, merges projections |
+//! | `OptimizeProjections` | kept: drops columns that are not read, merges projections |
 //! | [`guards`] | ours, after all |
 //!
 //! # Physical optimizer

@@ -15,7 +15,7 @@ use tidemill_pipeline::Column;
 
 use crate::columns::Value;
 
-/// Why the fields of a CSV file cannot be told.
+/// Why the fields of a CSV file are not known.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum HeaderError {
     /// The header line is no line of CSV.

@@ -27,7 +27,7 @@ pub(crate) struct TimeText {
 enum Zone {
     Utc,
     Named(String, TimeZone),
-    /// A name that nobody knows: the pipeline's check has refused it.
+    /// A name that is no known zone: the pipeline's check has refused it.
     Unknown(String),
 }
 

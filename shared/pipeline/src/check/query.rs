@@ -53,7 +53,7 @@ pub(super) fn check(
     }
 }
 
-/// The first character that nobody means in SQL: an escape of TOML, such as \b, has become it.
+/// The first character that is never meant in SQL: an escape of TOML, such as \b, has become it.
 fn unprintable(sql: &str) -> Option<(usize, char)> {
     sql.char_indices().find(|(_, c)| c.is_control() && !['\t', '\n', '\r'].contains(c))
 }

@@ -297,7 +297,7 @@ fn time(unit: TimeUnit, zone: Option<&str>) -> ScalarValue {
     }
 }
 
-/// A value of a type that nobody would call odd.
+/// An ordinary value of a type, on which a call that can work at all works.
 fn ordinary(data_type: &DataType) -> Option<ScalarValue> {
     match data_type {
         DataType::Timestamp(unit, zone) => Some(time(*unit, zone.as_deref())),

@@ -299,7 +299,7 @@ fn without_internals(message: String) -> String {
     let (message, _) =
         message.split_once("\nThis issue was likely caused").unwrap_or((&message, ""));
     let (message, _) = message.split_once("\nThis was likely caused").unwrap_or((message, ""));
-    // What is only for whoever writes the engine: a tree of its parser.
+    // A tree of the engine's parser, which helps its developers alone.
     let (message, _) = message.split_once(" { ").unwrap_or((message, ""));
     let message = plainly(message);
     let lines = message.lines().map(|line| {

@@ -12,8 +12,8 @@
 //!               x NOT IN S  NOT EXISTS (SELECT … FROM S WHERE x = y)
 //! ```
 //!
-//! A place that asks for more, such as IS NULL, is refused. So is one over a stream, of which nobody
-//! knows whether a null is to come.
+//! A place that asks for more, such as IS NULL, is refused. So is one over a stream, where a
+//! null may still come.
 
 use std::sync::Arc;
 

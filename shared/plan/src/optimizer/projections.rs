@@ -1,4 +1,4 @@
-//! Projections in physical plans: columns that nobody needs are dropped early, expressions stay above
+//! Projections in physical plans: columns that are not needed are dropped early, expressions stay above
 //! the filters below them.
 //!
 //! The engine's rule moves a projection below a filter when that leaves fewer columns, with what it

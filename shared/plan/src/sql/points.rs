@@ -2,7 +2,7 @@
 //! (`meaning::literals`). Whole numbers that no 64 bits hold are kept as well.
 //!
 //! Those with an exponent stay doubles, and those in INTERVAL and in arguments of window functions are
-//! for whoever reads them.
+//! left to the code that reads these.
 
 use std::ops::ControlFlow;
 

@@ -176,7 +176,7 @@ fn number_type<'a>(texts: impl Iterator<Item = &'a str>) -> ColumnType {
     found.unwrap_or(ColumnType::String)
 }
 
-/// What a text is alone. What is written as nobody writes a number is a code.
+/// What a text is alone. A number written in an unusual way, such as with leading zeros, is a code.
 fn kind_of(text: &str) -> ColumnType {
     let digits = text.strip_prefix('-').unwrap_or(text);
     let is_number =

@@ -1,8 +1,8 @@
 //! LEAD … IGNORE NULLS, wherever it stands.
 //!
-//! Over rows of a stream nobody knows how long it would wait. Over the rows of a closed window, or of
-//! a table, it could be answered, but the engine's answers are wrong when nulls stand between
-//! (apache/datafusion#25471), so it is refused there too.
+//! Over rows of a stream it may wait for ever. Over the rows of a closed window, or of a table, it has a
+//! value, but the engine's is wrong when nulls stand between (apache/datafusion#25471), so it is refused
+//! there too.
 
 use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::common::{Result, ScalarValue};
